@@ -54,6 +54,9 @@ section! {
         slow_again: HumanDuration = HumanDuration::secs(30),
         /// Address of the line echo over TCP, in builds with the feature `conformance`; empty without one.
         line_echo_listen: String = String::new(),
+        /// Serves a topic tree in memory at `mqtt.listen`, in builds with the feature `conformance` and with development
+        /// tokens.
+        mqtt_free_topics: bool = false,
         /// Time for a new connection to authenticate (4210).
         auth_timeout: HumanDuration = HumanDuration::secs(10),
         /// Resolution of a session's timers. A finer one wakes every worker more often.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use actix_web::HttpRequest;
 use actix_web::dev::Extensions;
 use actix_web::rt::net::TcpStream;
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::admission;
@@ -24,6 +24,10 @@ use crate::session::CloseSocket;
 /// Delay before a connection is closed that sends too much unidentified data. It gives the client time to read the
 /// refusal.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Silence after which the kernel probes whether the peer is still there. [`USER_TIMEOUT`] later a dead connection ends,
+/// also that of a protocol whose client has agreed on no keep-alive.
+const PROBE_AFTER: Duration = Duration::from_secs(60);
+const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 /// Time after which the kernel drops a connection whose sent data stays unacknowledged.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -210,6 +214,10 @@ impl Io {
         // Best effort: an option that the system lacks leaves the connection usable.
         let _unknown = socket.set_tcp_nodelay(true);
         let _unknown = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
+        let probes = TcpKeepalive::new()
+            .with_time(PROBE_AFTER)
+            .with_interval(PROBE_INTERVAL);
+        let _unknown = socket.set_tcp_keepalive(&probes);
         // A small kernel buffer keeps unsent frames in the outbound queue, where a slow consumer is detected.
         let unsent = u32::try_from(config.tuning.unsent_size.0).unwrap_or(u32::MAX);
         let _unknown = socket.set_tcp_notsent_lowat(unsent);
@@ -324,6 +332,20 @@ mod tests {
                 let (_client, mut io) = overrun().await;
                 // The read is suspended, and the empty read of the cut connection ends it.
                 assert_eq!(io.read(&mut [0; 9]).await.unwrap(), 0);
+            })
+            .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silent_peer_is_probed() {
+        LocalSet::new()
+            .run_until(async {
+                let (_client, io) = overrun().await;
+                let stream = io.0.stream.borrow();
+                let socket = SockRef::from(&*stream);
+                assert!(socket.keepalive().unwrap());
+                assert_eq!(socket.tcp_keepalive_time().unwrap(), PROBE_AFTER);
+                assert_eq!(socket.tcp_user_timeout().unwrap(), Some(USER_TIMEOUT));
             })
             .await;
     }

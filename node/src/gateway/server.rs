@@ -27,6 +27,8 @@ use super::api::Api;
 use super::cable::{self, PingWheel};
 use super::connection::Io;
 use super::connection_limit::{ConnectionLimiter, refuse_overflow};
+#[cfg(feature = "conformance")]
+use super::mqtt::FreeTopics;
 use super::mqtt::{self, MqttOverTcp};
 use super::rest::LoginRates;
 use super::socketio::EngineTable;
@@ -88,6 +90,9 @@ pub struct ProtocolListener {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamProtocol {
     Mqtt,
+    /// MQTT with the topic tree of the suites for brokers.
+    #[cfg(feature = "conformance")]
+    MqttTopics,
     #[cfg(feature = "conformance")]
     LineEcho,
 }
@@ -136,6 +141,8 @@ pub fn serve(parts: GatewayDeps, listeners: Listeners) -> std::io::Result<Runnin
         |builder, listener| -> std::io::Result<ServerBuilder> {
             match listener.protocol {
                 StreamProtocol::Mqtt => listen_tcp(builder, listener, &parts, MqttOverTcp),
+                #[cfg(feature = "conformance")]
+                StreamProtocol::MqttTopics => listen_tcp(builder, listener, &parts, FreeTopics::default()),
                 #[cfg(feature = "conformance")]
                 StreamProtocol::LineEcho => listen_tcp(builder, listener, &parts, LineEcho),
             }

@@ -231,7 +231,7 @@ async fn bind_protocols(config: &Config) -> Result<Vec<(server::ProtocolListener
         let (listener, addr) = bind("mqtt.listen", &config.mqtt.listen).await?;
         let listener = server::ProtocolListener {
             name: "mqtt",
-            protocol: server::StreamProtocol::Mqtt,
+            protocol: mqtt_protocol(config),
             listener,
         };
         listeners.push((listener, addr));
@@ -251,6 +251,18 @@ async fn bind_protocols(config: &Config) -> Result<Vec<(server::ProtocolListener
         tracing::warn!("this build has no line echo");
     }
     Ok(listeners)
+}
+
+/// Returns the protocol of the MQTT listener: the chat, or the topic tree on which the suites for brokers run.
+fn mqtt_protocol(config: &Config) -> server::StreamProtocol {
+    #[cfg(feature = "conformance")]
+    if config.tuning.mqtt_free_topics && config.auth.dev_tokens {
+        return server::StreamProtocol::MqttTopics;
+    }
+    if config.tuning.mqtt_free_topics {
+        tracing::warn!("this node has no free topics of MQTT");
+    }
+    server::StreamProtocol::Mqtt
 }
 
 /// Returns the machine's clock, or a test's clock that may be wrong on purpose.

@@ -198,6 +198,20 @@ impl ConnectionHandle {
         Ok(())
     }
 
+    /// Replaces the state after a change that the events cause, and that means nothing once the session is lost. It is
+    /// carried with the session as any other, and written with the next cursors of the device.
+    ///
+    /// # Errors
+    /// [`GatewayStateTooLarge`]; the previous state stays.
+    pub fn set_gateway_progress(&self, state: Bytes) -> Result<(), GatewayStateTooLarge> {
+        self.gateway.set_progress(state)
+    }
+
+    /// Number of the changes by [`set_gateway_state`](Self::set_gateway_state).
+    pub(super) fn gateway_revision(&self) -> u64 {
+        self.gateway.revision()
+    }
+
     /// Returns the state set last, or that of the resumed session. It is restored before `ready` is queued.
     #[must_use]
     pub fn gateway_state(&self) -> Bytes {

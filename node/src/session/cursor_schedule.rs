@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
 /// Time between two writes while the positions move.
 const INTERVAL: Duration = Duration::from_secs(30);
 /// Time until a change of the gateway's state is written, and until a refused write is repeated.
@@ -24,7 +22,7 @@ pub(super) struct CursorSchedule {
     /// Hash of what was written last.
     written: Option<u64>,
     renew_at: Option<Instant>,
-    gateway_state: Bytes,
+    gateway_revision: u64,
 }
 
 // === impl CursorSchedule ===
@@ -40,6 +38,11 @@ impl CursorSchedule {
     /// Ends the schedule: another session has the cursors.
     pub(super) fn end(&mut self) {
         *self = CursorSchedule::default();
+    }
+
+    /// Notes whether an earlier session may have stored cursors, once that is known.
+    pub(super) fn note_stored(&mut self, may_be_stored: bool) {
+        self.may_be_stored = may_be_stored;
     }
 
     /// Returns the device whose cursors are written.
@@ -81,11 +84,10 @@ impl CursorSchedule {
         self.due = Some(now + SOON);
     }
 
-    /// Notes the state of the gateway, whose changes are written soon: the client was told of them.
-    pub(super) fn note_gateway_state(&mut self, state: &Bytes, now: Instant) {
-        // An unchanged state has the same memory; another one is rare.
-        if self.gateway_state.as_ptr() != state.as_ptr() || self.gateway_state.len() != state.len() {
-            self.gateway_state = state.clone();
+    /// Notes the number of lasting changes of the gateway's state, which are written soon.
+    pub(super) fn note_gateway_revision(&mut self, revision: u64, now: Instant) {
+        if self.gateway_revision != revision {
+            self.gateway_revision = revision;
             self.schedule_soon(now);
         }
     }
@@ -143,7 +145,7 @@ mod tests {
         let mut schedule = CursorSchedule::default();
         schedule.hasten(now);
         schedule.schedule_soon(now);
-        schedule.note_gateway_state(&Bytes::from_static(b"state"), now);
+        schedule.note_gateway_revision(1, now);
         assert_eq!((schedule.due(), schedule.device()), (None, None));
     }
 
@@ -204,17 +206,16 @@ mod tests {
     }
 
     #[test]
-    fn changed_state_of_the_gateway_is_written_soon() {
+    fn lasting_change_of_the_gateway_state_is_written_soon() {
         let start = Instant::now();
         let mut schedule = begun(start);
-        let state = Bytes::from_static(b"one");
-        schedule.note_gateway_state(&state, start);
+        schedule.note_gateway_revision(1, start);
         assert!(schedule.begin_write(1, start + SOON));
         schedule.end_write(1, true, start + SOON);
         let now = start + 2 * SOON;
-        schedule.note_gateway_state(&state, now);
+        schedule.note_gateway_revision(1, now);
         assert_eq!(schedule.due(), Some(start + SOON + INTERVAL));
-        schedule.note_gateway_state(&Bytes::from_static(b"other"), now);
+        schedule.note_gateway_revision(2, now);
         assert_eq!(schedule.due(), Some(now + SOON));
     }
 }

@@ -12,6 +12,8 @@ use protocol::ConversationId;
 pub(super) struct GatewayLink {
     /// Carried with the session.
     state: RefCell<Bytes>,
+    /// Number of the changes that are written soon.
+    revision: Cell<u64>,
     /// True if the state is that of a lost session.
     is_rebuilt: Cell<bool>,
     /// Unset, the client receives all conversations.
@@ -36,11 +38,23 @@ impl GatewayLink {
     pub(super) const STATE_BYTES: usize = 64 << 10;
 
     pub(super) fn set_state(&self, state: Bytes) -> Result<(), GatewayStateTooLarge> {
+        self.set_progress(state)?;
+        self.revision.set(self.revision.get() + 1);
+        Ok(())
+    }
+
+    /// Sets a state that is not written soon.
+    pub(super) fn set_progress(&self, state: Bytes) -> Result<(), GatewayStateTooLarge> {
         if state.len() > Self::STATE_BYTES {
             return Err(GatewayStateTooLarge(state.len()));
         }
         self.restore_state(state);
         Ok(())
+    }
+
+    /// Number of the changes so far that are written soon.
+    pub(super) fn revision(&self) -> u64 {
+        self.revision.get()
     }
 
     /// Sets the state of another node's session, which was checked there.

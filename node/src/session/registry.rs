@@ -21,6 +21,7 @@ use protocol::{ClientMessageId, ConversationId, UserId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 
 use self::session_table::{SessionEntry, SessionTable};
 use super::actor::Session;
@@ -298,8 +299,9 @@ impl SessionRegistry {
             .unwrap_or(true)
     }
 
-    /// Ends the session `last` of a client that starts anew with the session `by`. Best effort, in the background.
-    pub(super) fn supersede(&self, last: SessionId, by: SessionId, who: &SessionIdentity) {
+    /// Ends the session `last` of a client that starts anew with the session `by`. Best effort: it goes on in the background
+    /// if nothing awaits it.
+    pub(super) fn supersede(&self, last: SessionId, by: SessionId, who: &SessionIdentity) -> JoinHandle<()> {
         let sessions = self.clone();
         // The export makes `by` the successor, whose confirmation ends a connected session, too.
         let export = ExportRequest {
@@ -313,7 +315,7 @@ impl SessionRegistry {
             if let Some(ExportResponse::Snapshot(_)) = sessions.ask(last, rpc::RESUME, &export).await {
                 sessions.confirm(last, by).await;
             }
-        });
+        })
     }
 
     /// Terminates a copy that its client never used. Best effort, in the background.

@@ -45,6 +45,9 @@ pub struct DetachedPolicy {
     /// True if the user stays online, for at most the idle limit.
     pub keeps_presence: bool,
     pub expiry: SessionExpiry,
+    /// Least time for which the session exists, whatever its expiry: it executes the will of its client. It is not kept for
+    /// another connection, and has no cursors.
+    pub least_lifetime: Duration,
 }
 
 /// Time for which a detached session can be resumed, and for which the durable cursors of its device are kept.
@@ -97,6 +100,7 @@ impl TransportPolicy {
         detached: DetachedPolicy {
             keeps_presence: false,
             expiry: SessionExpiry::Configured,
+            least_lifetime: Duration::ZERO,
         },
         reader: ReaderPolicy::NATIVE,
     };
@@ -116,6 +120,7 @@ impl TransportPolicy {
         detached: DetachedPolicy {
             keeps_presence: true,
             expiry: SessionExpiry::Configured,
+            least_lifetime: Duration::ZERO,
         },
         ..TransportPolicy::WEBSOCKET
     };
@@ -154,12 +159,12 @@ impl TransportPolicy {
         }
     }
 
-    /// Returns the time for which a detached session can be resumed.
+    /// Returns the time for which a detached session exists, and can be resumed.
     pub(super) fn resume_timeout(&self, config: &Config) -> Duration {
         let most = config.session.resume_timeout.0;
         match self.detached.expiry {
             SessionExpiry::Configured => most,
-            SessionExpiry::AtMost(expiry) => expiry.min(most),
+            SessionExpiry::AtMost(expiry) => expiry.max(self.detached.least_lifetime).min(most),
         }
     }
 }
@@ -212,6 +217,7 @@ mod tests {
             detached: DetachedPolicy {
                 keeps_presence: false,
                 expiry,
+                least_lifetime: Duration::ZERO,
             },
             ..TransportPolicy::GATEWAY
         };
@@ -230,6 +236,21 @@ mod tests {
         ] {
             assert_eq!(expiring(expiry).cursor_timeout(&config), expected);
         }
+    }
+
+    #[test]
+    fn will_lets_a_session_live_on_without_cursors() {
+        let config = Config::default();
+        let policy = TransportPolicy {
+            detached: DetachedPolicy {
+                keeps_presence: false,
+                expiry: SessionExpiry::AtMost(Duration::ZERO),
+                least_lifetime: 2 * SECOND,
+            },
+            ..TransportPolicy::GATEWAY
+        };
+        assert_eq!(policy.resume_timeout(&config), 2 * SECOND);
+        assert_eq!(policy.cursor_timeout(&config), Duration::ZERO);
     }
 
     #[test]

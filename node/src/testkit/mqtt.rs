@@ -7,6 +7,8 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::mqtt_connect::MqttConnect;
+use super::mqtt_packet::{MqttPacket, behind_length, mqtt_packet, put, text, whole_packet};
 use super::{Node, StreamProtocol, within};
 
 /// Open connection of one client.
@@ -19,14 +21,6 @@ pub struct MqttClient {
     last_id: u16,
 }
 
-/// Packet from the server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MqttPacket {
-    /// Type and flags of the packet.
-    pub first: u8,
-    pub body: Vec<u8>,
-}
-
 /// Message from the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MqttMessage {
@@ -36,84 +30,6 @@ pub struct MqttMessage {
     /// 0 for a message of the lowest quality.
     pub packet_id: u16,
     pub payload: Value,
-}
-
-/// Fields of a CONNECT.
-#[derive(Clone, Debug)]
-pub struct MqttConnect {
-    pub level: u8,
-    pub client_id: String,
-    pub is_clean: bool,
-    pub keep_alive: u16,
-    /// Properties of MQTT 5, without their length.
-    pub properties: Vec<u8>,
-    pub user_name: String,
-    pub password: String,
-    /// Topic and payload of the will.
-    pub will: Option<(String, String)>,
-    /// Properties of the will in MQTT 5, without their length.
-    pub will_properties: Vec<u8>,
-}
-
-// === impl MqttConnect ===
-
-impl MqttConnect {
-    /// Returns the CONNECT of a user with a clean start. `level`: 4 or 5.
-    #[must_use]
-    pub fn clean(level: u8, user: &str, client_id: &str) -> MqttConnect {
-        MqttConnect {
-            level,
-            client_id: client_id.to_owned(),
-            is_clean: true,
-            keep_alive: 60,
-            properties: Vec::new(),
-            user_name: "token".to_owned(),
-            password: format!("dev:{user}"),
-            will: None,
-            will_properties: Vec::new(),
-        }
-    }
-
-    /// Returns the CONNECT of a user whose session is kept.
-    #[must_use]
-    pub fn persistent(level: u8, user: &str, client_id: &str) -> MqttConnect {
-        MqttConnect {
-            is_clean: false,
-            // A session expiry interval of an hour.
-            properties: if level == 5 {
-                vec![0x11, 0, 0, 14, 16]
-            } else {
-                Vec::new()
-            },
-            ..MqttConnect::clean(level, user, client_id)
-        }
-    }
-
-    /// Returns the bytes of the packet.
-    #[must_use]
-    pub fn bytes(&self) -> Vec<u8> {
-        let mut body = Vec::new();
-        put(&mut body, b"MQTT");
-        let will = if self.will.is_some() { 0x0C } else { 0 };
-        body.extend([self.level, 0xC0 | will | (u8::from(self.is_clean) << 1)]);
-        body.extend(self.keep_alive.to_be_bytes());
-        let properties = |body: &mut Vec<u8>, properties: &[u8]| {
-            if self.level == 5 {
-                body.push(u8::try_from(properties.len()).unwrap());
-                body.extend(properties);
-            }
-        };
-        properties(&mut body, &self.properties);
-        put(&mut body, self.client_id.as_bytes());
-        if let Some((topic, payload)) = &self.will {
-            properties(&mut body, &self.will_properties);
-            put(&mut body, topic.as_bytes());
-            put(&mut body, payload.as_bytes());
-        }
-        put(&mut body, self.user_name.as_bytes());
-        put(&mut body, self.password.as_bytes());
-        mqtt_packet(0x10, &body)
-    }
 }
 
 // === impl MqttClient ===
@@ -352,60 +268,4 @@ impl MqttClient {
 #[must_use]
 pub fn mqtt_addr(node: &Node) -> SocketAddr {
     node.running.protocol_addr(StreamProtocol::Mqtt).unwrap()
-}
-
-/// Returns the bytes of a packet.
-#[must_use]
-pub fn mqtt_packet(first: u8, body: &[u8]) -> Vec<u8> {
-    let mut packet = vec![first];
-    let mut rest = body.len();
-    loop {
-        let low = u8::try_from(rest & 0x7F).unwrap();
-        rest >>= 7;
-        packet.push(if rest > 0 { low | 0x80 } else { low });
-        if rest == 0 {
-            break;
-        }
-    }
-    packet.extend(body);
-    packet
-}
-
-/// Returns the bytes behind a variable byte integer.
-fn behind_length(bytes: &[u8]) -> &[u8] {
-    let size = bytes.iter().take_while(|byte| *byte & 0x80 != 0).count() + 1;
-    &bytes[size.min(bytes.len())..]
-}
-
-/// Returns the first packet of the bytes and its size, if it is complete.
-fn whole_packet(bytes: &[u8]) -> Option<(MqttPacket, usize)> {
-    let mut length = 0;
-    for at in 1..5 {
-        let byte = *bytes.get(at)?;
-        length |= usize::from(byte & 0x7F) << (7 * (at - 1));
-        if byte & 0x80 == 0 {
-            let size = at + 1 + length;
-            let body = bytes.get(at + 1..size)?.to_vec();
-            return Some((
-                MqttPacket {
-                    first: bytes[0],
-                    body,
-                },
-                size,
-            ));
-        }
-    }
-    panic!("a length of more than four bytes");
-}
-
-fn put(out: &mut Vec<u8>, field: &[u8]) {
-    out.extend(u16::try_from(field.len()).unwrap().to_be_bytes());
-    out.extend(field);
-}
-
-/// Returns the text at the start of the bytes, and the rest.
-fn text(bytes: &[u8]) -> (String, &[u8]) {
-    let size = usize::from(u16::from_be_bytes([bytes[0], bytes[1]]));
-    let text = String::from_utf8(bytes[2..2 + size].to_vec()).unwrap();
-    (text, &bytes[2 + size..])
 }

@@ -23,6 +23,8 @@ mod mqtt_commands;
 mod mqtt_limits;
 mod mqtt_sessions;
 mod mqtt_stock;
+#[cfg(feature = "conformance")]
+mod mqtt_topics;
 mod mqtt_websocket;
 mod operations;
 mod poll;

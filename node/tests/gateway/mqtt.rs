@@ -247,6 +247,43 @@ async fn event_of_two_filters_comes_once_and_ends_with_them() {
 }
 
 #[tokio::test]
+async fn no_event_behind_the_acknowledged_subscription_is_missed() {
+    // More than a page of `sync`.
+    const GROUPS: usize = 20;
+    let node = Node::with(with_mqtt).await;
+    let mut alice = node.client("alice").await;
+    let mut groups = Vec::new();
+    for i in 0..GROUPS {
+        let create =
+            json!({"t": "create", "id": 1, "cid": format!("make-{i}"), "kind": "group", "members": ["bob"]});
+        let made = alice.ask(1, &create.to_string()).await;
+        groups.push(made["c"].as_str().unwrap().to_owned());
+    }
+    let mut reader = node.client("bob").await;
+    eventually("the conversations are listed", async || {
+        let list = reader.ask(1, r#"{"t":"list","id":1,"limit":100}"#).await;
+        list["items"].as_array().unwrap().len() == GROUPS
+    })
+    .await;
+    for level in LEVELS {
+        let mut bob = MqttClient::of(&node, level, "bob").await;
+        assert_eq!(bob.subscribe("u/me/events", 1).await, 1);
+        // In reverse, so that those of the last page come first.
+        for c in groups.iter().rev() {
+            say(&mut alice, c, &format!("k{level}-{c}")).await;
+        }
+        let mut seen = Vec::new();
+        while seen.len() < GROUPS {
+            seen.push(bob.event("msg").await.payload["c"].as_str().unwrap().to_owned());
+        }
+        seen.sort_unstable();
+        groups.sort_unstable();
+        assert_eq!(seen, groups);
+    }
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn typing_is_sent_and_received_without_acknowledgement() {
     let node = Node::with(with_mqtt).await;
     let c = group(&node, &["bob", "carol"]).await;
@@ -280,6 +317,20 @@ async fn highest_quality_of_the_old_version_is_one_message() {
         alice.ask(1, r#"{"t":"list","id":1}"#).await["items"][0]["unread"].as_u64()
     });
     assert_eq!(unread.await, 1);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn packets_without_a_meaning_are_counted() {
+    let node = Node::with(with_mqtt).await;
+    let mut bob = MqttClient::of(&node, 4, "bob").await;
+    // PUBACK, PUBREC and PUBCOMP of messages that the server never sent; a ping has a meaning.
+    for first in [0x40, 0x50, 0x70] {
+        bob.send(&mqtt_packet(first, &[0, 9])).await;
+    }
+    bob.ping().await;
+    let ignored = "rookery_gateway_frames_ignored_total{gateway=\"mqtt\"}";
+    assert_eq!(node.figure(ignored).await, 3);
     node.stop().await;
 }
 

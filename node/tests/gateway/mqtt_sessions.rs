@@ -239,6 +239,24 @@ async fn session_continued_without_expiry_leaves_no_cursors() {
 }
 
 #[tokio::test]
+async fn clean_start_leaves_no_cursors_of_the_last_session() {
+    let node = Node::with(with_mqtt).await;
+    let persistent = MqttConnect::persistent(5, "bob", "phone");
+    let (last, _) = MqttClient::accepted(&node, &persistent).await;
+    node.figure_reaches("rookery_device_cursors_written_total", 1)
+        .await;
+    // The last session is connected and may write until it ends; the new one has no expiry, and writes none itself.
+    let clean = MqttConnect::clean(5, "bob", "phone");
+    let (ended, is_present) = MqttClient::accepted(&node, &clean).await;
+    assert!(!is_present);
+    drop((last, ended));
+    node.figure_is("rookery_sessions_detached", 0).await;
+    let (_bob, is_present) = MqttClient::accepted(&node, &persistent).await;
+    assert!(!is_present);
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn connack_states_what_was_granted() {
     let node = Node::with(|config| {
         with_mqtt(config);

@@ -133,7 +133,7 @@ impl ConnectPlan {
 
     /// Returns the policy of the session.
     pub(super) fn policy(&self) -> TransportPolicy {
-        let least = if self.will.is_some() {
+        let least_lifetime = if self.will.is_some() {
             WILL_TIME
         } else {
             Duration::ZERO
@@ -143,7 +143,8 @@ impl ConnectPlan {
             idle: self.idle,
             detached: DetachedPolicy {
                 keeps_presence: false,
-                expiry: SessionExpiry::AtMost(self.expiry.max(least)),
+                expiry: SessionExpiry::AtMost(self.expiry),
+                least_lifetime,
             },
             ..TransportPolicy::GATEWAY
         }

@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use protocol::ConversationId;
 use tokio::sync::Notify;
 
-use super::translator::MqttTranslator;
+use super::translator::{ChangedState, MqttTranslator};
 use crate::session::{ConnectionHandle, ConversationSelection};
 
 /// Connection with the translator of its client.
@@ -16,6 +16,8 @@ pub(super) struct MqttConnection {
     translator: RefCell<Option<MqttTranslator>>,
     link: RefCell<Weak<ConnectionHandle>>,
     connected: Notify,
+    /// Notified when an answer of the session causes another request.
+    requested: Notify,
 }
 
 // === impl MqttConnection ===
@@ -26,6 +28,7 @@ impl MqttConnection {
             translator: RefCell::new(None),
             link: RefCell::default(),
             connected: Notify::new(),
+            requested: Notify::new(),
         })
     }
 
@@ -44,9 +47,15 @@ impl MqttConnection {
         let (was_connected, was_failed) = (translator.is_connected(), translator.is_failed());
         let result = work(translator);
         let link = self.link.borrow().upgrade()?;
-        if let Some(state) = translator.take_state() {
+        if let Some(ChangedState { state, is_lasting }) = translator.take_state() {
+            // The number changes with the events, and a rebuilt session ignores it: alone it is no reason to write.
+            let set = if is_lasting {
+                link.set_gateway_state(state)
+            } else {
+                link.set_gateway_progress(state)
+            };
             // The bounds of the filters keep the state below the limit.
-            if let Err(error) = link.set_gateway_state(state) {
+            if let Err(error) = set {
                 tracing::warn!(%error, "the subscriptions of an MQTT client are not kept");
             }
         }
@@ -86,6 +95,19 @@ impl MqttConnection {
             .borrow()
             .as_ref()
             .is_some_and(MqttTranslator::has_requests)
+    }
+
+    /// Translates an answer of the session. The reader passes on a request that it causes.
+    pub(super) fn answer(&self, body: &[u8], out: &mut BytesMut) {
+        self.translate(|translator| translator.on_answer(body, out));
+        if self.has_requests() {
+            self.requested.notify_one();
+        }
+    }
+
+    /// Waits until an answer of the session has caused another request.
+    pub(super) async fn requested(&self) {
+        self.requested.notified().await;
     }
 
     /// Appends the last packet of the connection.

@@ -72,7 +72,7 @@ impl OwnName {
 }
 
 /// Returns true if wildcards are levels of their own, and `#` the last one.
-fn is_well_formed(filter: &str) -> bool {
+pub(super) fn is_well_formed(filter: &str) -> bool {
     let mut levels = filter.split('/').peekable();
     while let Some(level) = levels.next() {
         let is_valid = match level {

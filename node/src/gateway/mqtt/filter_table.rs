@@ -10,6 +10,8 @@ use super::packet::QualityOfService;
 pub(super) struct FilterTable {
     limit: usize,
     inbox: Option<OwnSubscription>,
+    /// True once the session follows every conversation of its user.
+    is_inbox_confirmed: bool,
     answers: Option<OwnSubscription>,
     conversations: HashMap<String, ConversationFilter>,
     /// Bytes of all names of conversations.
@@ -42,7 +44,7 @@ pub(super) enum EventRoute {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AddedFilter {
     Granted,
-    /// The session has to confirm the membership first.
+    /// The session has to confirm the membership first, or that it follows every conversation of its user.
     Unconfirmed,
     TooMany,
 }
@@ -60,6 +62,7 @@ impl FilterTable {
         FilterTable {
             limit: limit.min(CONVERSATIONS),
             inbox: None,
+            is_inbox_confirmed: false,
             answers: None,
             conversations: HashMap::new(),
             bytes: 0,
@@ -71,7 +74,12 @@ impl FilterTable {
         // Nothing is sent with the highest quality.
         let quality = quality.min(QualityOfService::AtLeastOnce);
         match filter {
-            EventFilter::Inbox(name) => self.inbox = Some(OwnSubscription { quality, name: *name }),
+            EventFilter::Inbox(name) => {
+                self.inbox = Some(OwnSubscription { quality, name: *name });
+                if !self.is_inbox_confirmed {
+                    return AddedFilter::Unconfirmed;
+                }
+            }
             EventFilter::Answers(name) => self.answers = Some(OwnSubscription { quality, name: *name }),
             EventFilter::Conversation(conversation) => {
                 if let Some(known) = self.conversations.get_mut(conversation.as_str()) {
@@ -99,19 +107,42 @@ impl FilterTable {
         AddedFilter::Granted
     }
 
-    /// Marks the membership as confirmed. Returns false if the subscription was removed meanwhile.
-    pub(super) fn confirm(&mut self, conversation: &str) -> bool {
-        let Some(filter) = self.conversations.get_mut(conversation) else {
-            return false;
-        };
-        filter.is_confirmed = true;
-        true
+    /// Marks a subscription as confirmed. Returns false if it was removed meanwhile.
+    pub(super) fn confirm(&mut self, filter: &EventFilter) -> bool {
+        match filter {
+            // The session follows every conversation, by whatever name the client calls its user.
+            EventFilter::Inbox(_) => {
+                self.is_inbox_confirmed = self.inbox.is_some();
+                self.is_inbox_confirmed
+            }
+            EventFilter::Answers(_) => self.answers.is_some(),
+            EventFilter::Conversation(conversation) => {
+                let known = self.conversations.get_mut(conversation.as_str());
+                known.map(|known| known.is_confirmed = true).is_some()
+            }
+        }
+    }
+
+    /// Returns true if there is this subscription and it is confirmed.
+    pub(super) fn is_confirmed(&self, filter: &EventFilter) -> bool {
+        match filter {
+            EventFilter::Inbox(_) => self.is_inbox_confirmed,
+            EventFilter::Answers(_) => self.answers.is_some(),
+            EventFilter::Conversation(conversation) => {
+                let known = self.conversations.get(conversation.as_str());
+                known.is_some_and(|known| known.is_confirmed)
+            }
+        }
     }
 
     /// Removes a subscription. Returns false if there was none.
     pub(super) fn remove(&mut self, filter: &EventFilter) -> bool {
         match filter {
-            EventFilter::Inbox(name) => self.inbox.take_if(|inbox| inbox.name == *name).is_some(),
+            EventFilter::Inbox(name) => {
+                let is_removed = self.inbox.take_if(|inbox| inbox.name == *name).is_some();
+                self.is_inbox_confirmed &= !is_removed;
+                is_removed
+            }
             EventFilter::Answers(name) => self.answers.take_if(|answers| answers.name == *name).is_some(),
             EventFilter::Conversation(conversation) => self.remove_conversation(conversation.as_str()),
         }
@@ -135,8 +166,14 @@ impl FilterTable {
         }
     }
 
+    /// Returns the subscription to every event, confirmed or not.
     pub(super) fn inbox(&self) -> Option<OwnSubscription> {
         self.inbox
+    }
+
+    /// Returns the subscription to every event, if it is confirmed.
+    pub(super) fn confirmed_inbox(&self) -> Option<OwnSubscription> {
+        self.inbox.filter(|_| self.is_inbox_confirmed)
     }
 
     /// Returns the subscription to answers.
@@ -177,7 +214,7 @@ mod tests {
         let inbox = EventFilter::Inbox(OwnName::Me);
         assert_eq!(
             table.add(&inbox, QualityOfService::ExactlyOnce),
-            AddedFilter::Granted
+            AddedFilter::Unconfirmed
         );
         let subscription = OwnSubscription {
             quality: ONCE,
@@ -202,9 +239,22 @@ mod tests {
         table.add(&chat("g_1"), ONCE);
         assert_eq!(table.conversations().count(), 0, "not known yet");
         assert_eq!(table.add(&chat("g_1"), ONCE), AddedFilter::Unconfirmed);
-        table.confirm("g_1");
+        assert!(table.confirm(&chat("g_1")) && !table.confirm(&chat("g_2")));
         assert_eq!(table.add(&chat("g_1"), ONCE), AddedFilter::Granted);
         assert_eq!(table.conversations().count(), 1);
+    }
+
+    #[test]
+    fn subscription_to_everything_is_confirmed_once() {
+        let mut table = FilterTable::new(10);
+        let [inbox, by_id] = [OwnName::Me, OwnName::UserId].map(EventFilter::Inbox);
+        assert_eq!(table.add(&inbox, ONCE), AddedFilter::Unconfirmed);
+        assert!(table.inbox().is_some() && table.confirmed_inbox().is_none());
+        assert!(table.confirm(&by_id) && table.confirmed_inbox().is_some());
+        assert_eq!(table.add(&by_id, ONCE), AddedFilter::Granted);
+        assert!(table.remove(&by_id) && !table.is_confirmed(&by_id));
+        assert!(!table.confirm(&by_id), "removed");
+        assert_eq!(table.add(&by_id, ONCE), AddedFilter::Unconfirmed);
     }
 
     #[test]

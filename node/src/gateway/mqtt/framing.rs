@@ -20,7 +20,7 @@ impl Framing for MqttFraming {
 
     fn answer(&self, out: &mut BytesMut, body: &[u8]) {
         if body.first() == Some(&ANSWER) {
-            self.0.translate(|translator| translator.on_answer(body, out));
+            self.0.answer(body, out);
         } else {
             out.put_slice(body);
         }

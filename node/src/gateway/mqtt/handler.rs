@@ -13,6 +13,7 @@ use super::packet::{
     ClientPacket, ConnectPacket, DisconnectPacket, FixedHeader, MqttVersion, PacketError, ReasonCode,
     ServerPackets,
 };
+use super::packet_stream::PacketStream;
 use super::translator::{MqttTranslator, PacketEffect};
 use crate::gateway::tcp::StreamHandler;
 use crate::gateway::websocket::{Meter, SessionOver};
@@ -31,8 +32,7 @@ pub(in crate::gateway) struct MqttHandler {
     worker: Rc<WorkerContext>,
     link: Rc<ConnectionHandle>,
     connection: Rc<MqttConnection>,
-    /// Bytes of an incomplete packet, and packets that came right behind CONNECT.
-    input: BytesMut,
+    stream: PacketStream,
     /// CONNECT that waits for its evaluation.
     connect: Option<Box<ConnectPacket>>,
     /// Session with the version of its client's protocol.
@@ -53,10 +53,10 @@ impl MqttHandler {
         connection: Rc<MqttConnection>,
     ) -> MqttHandler {
         MqttHandler {
+            stream: PacketStream::new(worker.config.max_frame()),
             worker,
             link,
             connection,
-            input: BytesMut::new(),
             connect: None,
             session: None,
             will: None,
@@ -65,30 +65,10 @@ impl MqttHandler {
         }
     }
 
-    /// Splits the next complete packet off the input.
-    fn next_packet(&mut self) -> Result<Option<(FixedHeader, Bytes)>, PacketError> {
-        let header = FixedHeader::read(&self.input, self.worker.config.max_frame())?;
-        let header = header.filter(|header| self.input.len() >= header.total);
-        Ok(header.map(|header| (header, self.input.split_to(header.total).freeze())))
-    }
-
     fn read_connect(&mut self) -> Result<(), CloseCode> {
-        // Another packet, or another protocol: its bytes are not collected.
-        if self
-            .input
-            .first()
-            .is_some_and(|first| *first != ClientPacket::CONNECT_BYTE)
-        {
-            return Err(CloseCode::Protocol);
-        }
-        let connect = match self.next_packet() {
-            Ok(None) => return Ok(()),
-            Ok(Some((header, packet))) => ClientPacket::decode_connect(header, &packet),
-            Err(error) => Err(error),
-        };
-        match connect {
+        match self.stream.next_connect() {
             Ok(connect) => {
-                self.connect = Some(Box::new(connect));
+                self.connect = connect.map(Box::new);
                 Ok(())
             }
             // Nothing is known of the client, so nothing but an unsupported version has an answer.
@@ -109,10 +89,7 @@ impl MqttHandler {
         if !out.is_empty() {
             self.link.outbox(|outbox| outbox.answer(out.freeze()));
         }
-        // An idle client holds no buffer.
-        if self.input.is_empty() {
-            self.input = BytesMut::new();
-        }
+        self.stream.release();
         let confirmed = self
             .connection
             .translate(MqttTranslator::take_confirmation)
@@ -131,16 +108,20 @@ impl MqttHandler {
         out: &mut BytesMut,
     ) -> Result<(), CloseCode> {
         loop {
-            let effect = match self.next_packet() {
+            let effect = match self.stream.next_packet() {
                 Ok(None) => return Ok(()),
                 Ok(Some((header, packet))) => self.translate_packet(version, header, &packet, out),
                 Err(error) => Err(error),
             };
             let (effect, bytes) = effect.map_err(|PacketError(reason)| self.fail(reason))?;
+            if effect == PacketEffect::Ignored {
+                let ignored = &self.worker.metrics.gateway_frames_ignored;
+                ignored.get_or_create(&LABELS).inc();
+            }
             let now = Instant::now();
             match (effect, meter.as_deref_mut()) {
                 (PacketEffect::Request, Some(meter)) => meter.message(bytes, now),
-                (PacketEffect::Ignored, Some(meter)) => meter
+                (PacketEffect::Answered | PacketEffect::Ignored, Some(meter)) => meter
                     .ignored(bytes, now)
                     .map_err(|violation| violation.close_code())?,
                 // Bounded by the events that were sent.
@@ -150,7 +131,7 @@ impl MqttHandler {
                     return Err(CloseCode::Normal);
                 }
                 // Bounded by one read of the socket.
-                (PacketEffect::Request | PacketEffect::Ignored, None) => {}
+                (PacketEffect::Request | PacketEffect::Answered | PacketEffect::Ignored, None) => {}
             }
         }
     }
@@ -348,7 +329,7 @@ impl Drop for MqttHandler {
 
 impl StreamHandler for MqttHandler {
     fn receive(&mut self, bytes: &[u8], meter: &mut Meter) -> Result<(), CloseCode> {
-        self.input.extend_from_slice(bytes);
+        self.stream.push(bytes);
         match self.session.as_ref().map(|(_, version)| *version) {
             None if self.connect.is_some() => Ok(()),
             None => self.read_connect(),
@@ -374,6 +355,10 @@ impl StreamHandler for MqttHandler {
             () = self.link.room() => Ok(()),
             () = self.link.closing() => Err(SessionOver),
         }
+    }
+
+    async fn requested(&self) {
+        self.connection.requested().await;
     }
 
     async fn end(mut self, disconnect: Disconnect) {

@@ -1,13 +1,13 @@
 //! MQTT 3.1.1 and 5, over a TCP listener of its own (`mqtt.listen`) and over a WebSocket (`mqtt.path`).
 //!
-//! Path of a packet: the socket, or `upgrade` with the binary messages of a WebSocket → `handler` → `packet` (codec) →
-//! `connect_plan` with `will_command` for the first packet, `translator` for the others → the session. Path of an event: the session's
-//! outbound queue → `framing` → `translator` → `packet`.
+//! Path of a packet: the socket, or `upgrade` with the binary messages of a WebSocket → `handler` → `packet_stream` →
+//! `packet` (codec) → `connect_plan` with `will_command` for the first packet, `translator` for the others → the session.
+//! Path of an event: the session's outbound queue → `framing` → `translator` → `packet`.
 //!
 //! A client publishes commands (`publish_topic`, `published_command`) and subscribes to events (`event_filter`,
 //! `filter_table`). Its messages are acknowledged in their order (`publish_queue`), its own acknowledgements confirm events
 //! (`event_window`). `saved_state` travels with the session, and `last_will` is executed by it. All but the handler, the
-//! framing and the will are pure.
+//! framing and the will are pure. In test builds, `free_topics` puts a topic tree in the place of the chat.
 
 #[cfg(feature = "testkit")]
 pub(crate) mod codec_properties;
@@ -17,9 +17,12 @@ mod event_filter;
 mod event_window;
 mod filter_table;
 mod framing;
+#[cfg(feature = "conformance")]
+mod free_topics;
 mod handler;
 mod last_will;
 mod packet;
+mod packet_stream;
 mod pending_request;
 mod publish_queue;
 mod publish_topic;
@@ -39,6 +42,8 @@ use connection::MqttConnection;
 use framing::MqttFraming;
 use handler::MqttHandler;
 
+#[cfg(feature = "conformance")]
+pub(super) use free_topics::FreeTopics;
 pub(super) use upgrade::routes;
 
 /// Protocol of the TCP listener.

@@ -1,8 +1,8 @@
 //! Requests that the session has not answered. Pure values.
 
 use bytes::Bytes;
-use protocol::ConversationId;
 
+use super::event_filter::EventFilter;
 use super::packet::{QualityOfService, ReasonCode};
 use super::publish_topic::AnswerPolicy;
 
@@ -10,14 +10,18 @@ use super::publish_topic::AnswerPolicy;
 #[derive(Clone, Debug)]
 pub(super) enum PendingRequest {
     Publish(PendingPublish),
-    /// Check of the membership for a filter.
-    Open {
-        conversation: ConversationId,
-        quality: QualityOfService,
-        /// Number of the SUBSCRIBE, and index of the filter in it.
-        subscribe: i64,
-        index: usize,
-    },
+    Filter(PendingFilter),
+}
+
+/// Filter that waits for its confirmation: that of a conversation for the check of the membership, that of all events
+/// until the session follows every conversation of its user.
+#[derive(Clone, Debug)]
+pub(super) struct PendingFilter {
+    pub(super) filter: EventFilter,
+    pub(super) quality: QualityOfService,
+    /// Number of the SUBSCRIBE, and index of the filter in it.
+    pub(super) subscribe: i64,
+    pub(super) index: usize,
 }
 
 /// Command that a client has published.
@@ -34,7 +38,7 @@ pub(super) struct PendingPublish {
     pub(super) reason: Option<ReasonCode>,
 }
 
-/// SUBSCRIBE that waits for checks of memberships.
+/// SUBSCRIBE that waits for confirmations.
 #[derive(Clone, Debug)]
 pub(super) struct PendingSubscribe {
     pub(super) number: i64,

@@ -36,7 +36,7 @@ impl SavedState {
         SavedState {
             sent,
             is_over,
-            inbox: filters.inbox().map(SavedFilter::from),
+            inbox: filters.confirmed_inbox().map(SavedFilter::from),
             answers: filters.answers().map(SavedFilter::from),
             conversations: conversations.collect(),
         }
@@ -72,8 +72,9 @@ impl SavedState {
     /// Adds the subscriptions to a table.
     pub(super) fn restore(&self, filters: &mut FilterTable) {
         let mut add = |filter: &EventFilter, quality| {
-            // Those beyond a lower limit of this node are not restored.
+            // Those beyond a lower limit of this node are not restored. The session follows what it followed.
             let _added = filters.add(filter, quality_of(quality));
+            filters.confirm(filter);
         };
         if let Some(SavedFilter(quality, by_id)) = self.inbox {
             add(&EventFilter::Inbox(name_of(by_id)), quality);
@@ -85,9 +86,6 @@ impl SavedState {
             if let Ok(conversation) = ConversationId::parse(conversation) {
                 add(&EventFilter::Conversation(conversation), *quality);
             }
-        }
-        for (conversation, _) in &self.conversations {
-            filters.confirm(conversation);
         }
     }
 }
@@ -119,11 +117,11 @@ mod tests {
             &EventFilter::Conversation(conversation.clone()),
             QualityOfService::AtMostOnce,
         );
-        filters.confirm(conversation.as_str());
-        filters.add(
-            &EventFilter::Inbox(OwnName::UserId),
-            QualityOfService::AtLeastOnce,
-        );
+        filters.confirm(&EventFilter::Conversation(conversation));
+        let inbox = EventFilter::Inbox(OwnName::UserId);
+        filters.add(&inbox, QualityOfService::AtLeastOnce);
+        assert_eq!(SavedState::of(&filters, 7, false).inbox, None, "not confirmed");
+        filters.confirm(&inbox);
         let state = SavedState::of(&filters, 7, false);
         let restored = SavedState::decode(&state.encode());
         assert_eq!(
@@ -144,7 +142,7 @@ mod tests {
                 &EventFilter::Conversation(conversation.clone()),
                 QualityOfService::AtLeastOnce,
             );
-            filters.confirm(conversation.as_str());
+            filters.confirm(&EventFilter::Conversation(conversation));
         }
         let bytes = SavedState::of(&filters, u64::MAX, false).encode().len();
         assert!(bytes <= ConnectionHandle::GATEWAY_STATE_BYTES, "{bytes}");
@@ -155,7 +153,7 @@ mod tests {
                 &EventFilter::Conversation(conversation.clone()),
                 QualityOfService::AtLeastOnce,
             );
-            filters.confirm(conversation.as_str());
+            filters.confirm(&EventFilter::Conversation(conversation));
         }
         let bytes = SavedState::of(&filters, u64::MAX, false).encode().len();
         assert!(bytes <= ConnectionHandle::GATEWAY_STATE_BYTES, "{bytes}");

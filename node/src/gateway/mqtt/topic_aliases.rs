@@ -6,14 +6,24 @@ use super::packet::{PacketError, PublishPacket, ReasonCode};
 pub(super) const TOPIC_ALIASES: u16 = 8;
 
 /// Topics by alias, of one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct TopicAliases {
-    topics: [Option<String>; TOPIC_ALIASES as usize],
+    maximum: u16,
+    /// Allocated with the first alias.
+    topics: Vec<Option<String>>,
 }
 
 // === impl TopicAliases ===
 
 impl TopicAliases {
+    /// Creates the aliases of a client that may use those up to `maximum`.
+    pub(super) fn new(maximum: u16) -> TopicAliases {
+        TopicAliases {
+            maximum,
+            topics: Vec::new(),
+        }
+    }
+
     /// Returns the topic of a message, and records its alias.
     ///
     /// # Errors
@@ -22,9 +32,13 @@ impl TopicAliases {
         let Some(alias) = message.properties.topic_alias else {
             return Ok(message.topic.clone());
         };
-        let at = usize::from(alias).checked_sub(1);
-        let known = at.and_then(|at| self.topics.get_mut(at));
-        let known = known.ok_or(PacketError(ReasonCode::TopicAliasInvalid))?;
+        if alias == 0 || alias > self.maximum {
+            return Err(PacketError(ReasonCode::TopicAliasInvalid));
+        }
+        if self.topics.is_empty() {
+            self.topics.resize(usize::from(self.maximum), None);
+        }
+        let known = &mut self.topics[usize::from(alias) - 1];
         if !message.topic.is_empty() {
             *known = Some(message.topic.clone());
         }
@@ -54,7 +68,7 @@ mod tests {
 
     #[test]
     fn alias_stands_for_its_last_topic() {
-        let mut aliases = TopicAliases::default();
+        let mut aliases = TopicAliases::new(TOPIC_ALIASES);
         let mut resolve = |topic, alias| aliases.resolve(&message(topic, alias));
         assert_eq!(resolve("a", None).as_deref(), Ok("a"));
         assert_eq!(resolve("", Some(1)), Err(PacketError::PROTOCOL));

@@ -1,9 +1,9 @@
 //! Translator of one connection: packets of the client become native requests, native answers and events become packets.
 //! Pure: the shells around it are the [handler](super::handler) and the [framing](super::framing).
 //!
-//! It adds nothing to what the session decides. A subscription to a conversation is granted by the answer to `open`, a
-//! message is acknowledged by the answer to its command, and an event that the session does not deliver reaches no
-//! subscription.
+//! It adds nothing to what the session decides. A subscription to a conversation is granted by the answer to `open`, one
+//! to all events by that to `sync`, a message is acknowledged by the answer to its command, and an event that the session
+//! does not deliver reaches no subscription.
 
 mod answers;
 mod begin;
@@ -26,7 +26,7 @@ use super::packet::{
 use super::pending_request::{PendingRequest, PendingSubscribe};
 use super::publish_queue::{PublishOutcome, PublishQueue};
 use super::saved_state::SavedState;
-use super::topic_aliases::TopicAliases;
+use super::topic_aliases::{TOPIC_ALIASES, TopicAliases};
 use crate::session::messages::ReceivedCommand;
 
 /// Size that a request of the gateway itself counts with.
@@ -51,8 +51,10 @@ pub(super) struct MqttTranslator {
     repeated_up_to: u64,
     /// Number up to which the saved state says that events were sent.
     saved_up_to: u64,
-    /// True if the state for the next connection has changed.
+    /// True if the subscriptions, or the end of the session, in the state for the next connection have changed.
     is_changed: bool,
+    /// True if the number in that state has changed.
+    is_ahead: bool,
     /// Reason why a kept session was not resumed, until the client has received `resync`.
     owed_resync: Option<String>,
     aliases: TopicAliases,
@@ -83,10 +85,20 @@ pub(super) enum PacketEffect {
     Request,
     /// The client acknowledged an event that was sent to it.
     Acknowledged,
-    /// The session does not receive the packet.
+    /// The session does not receive the packet: the gateway answers it.
+    Answered,
+    /// The packet has no meaning: it belongs to no message that is on its way.
     Ignored,
     /// The client ends the connection.
     Disconnect(DisconnectPacket),
+}
+
+/// Changed state for the next connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ChangedState {
+    pub(super) state: Bytes,
+    /// True if more than the number of the last event has changed.
+    pub(super) is_lasting: bool,
 }
 
 // === impl MqttTranslator ===
@@ -108,8 +120,9 @@ impl MqttTranslator {
             repeated_up_to: 0,
             saved_up_to: 0,
             is_changed: false,
+            is_ahead: false,
             owed_resync: None,
-            aliases: TopicAliases::default(),
+            aliases: TopicAliases::new(TOPIC_ALIASES),
             window: EventWindow::new(plan.receive_maximum, 0),
             queue: PublishQueue::default(),
             requests: HashMap::new(),
@@ -165,12 +178,15 @@ impl MqttTranslator {
     }
 
     /// Returns the state for the next connection, if it has changed.
-    pub(super) fn take_state(&mut self) -> Option<Bytes> {
-        if !std::mem::take(&mut self.is_changed) || self.is_opening() {
+    pub(super) fn take_state(&mut self) -> Option<ChangedState> {
+        let is_lasting = std::mem::take(&mut self.is_changed);
+        let is_changed = std::mem::take(&mut self.is_ahead) || is_lasting;
+        if !is_changed || self.is_opening() {
             return None;
         }
         let is_over = self.accepted.session_expiry == 0;
-        Some(SavedState::of(&self.filters, self.saved_up_to, is_over).encode())
+        let state = SavedState::of(&self.filters, self.saved_up_to, is_over).encode();
+        Some(ChangedState { state, is_lasting })
     }
 
     /// Handles a packet of `bytes` bytes.
@@ -191,16 +207,16 @@ impl MqttTranslator {
                 PacketEffect::Ignored
             }),
             ClientPacket::PubRel(packet_id) => self.release(packet_id, out),
-            ClientPacket::PubComp => Ok(PacketEffect::Ignored),
+            ClientPacket::PubRec(..) | ClientPacket::PubComp(_) => Ok(PacketEffect::Ignored),
             ClientPacket::Subscribe(subscribe) => Ok(self.subscribe(subscribe, out)),
             ClientPacket::Unsubscribe(unsubscribe) => {
                 self.unsubscribe(&unsubscribe, out);
-                Ok(PacketEffect::Ignored)
+                Ok(PacketEffect::Answered)
             }
             ClientPacket::PingReq => {
                 self.window.on_ping();
                 ServerPackets::pingresp(out);
-                Ok(PacketEffect::Ignored)
+                Ok(PacketEffect::Answered)
             }
             ClientPacket::Disconnect(disconnect) => self.disconnect(disconnect),
         }
@@ -219,7 +235,7 @@ impl MqttTranslator {
     /// Records the end of the connection: the events that it has sent are known exactly.
     pub(super) fn on_end(&mut self) {
         self.saved_up_to = self.window.written();
-        self.is_changed = true;
+        self.is_ahead = true;
     }
 
     /// Appends the last packet of the connection. `code`: close code of the native protocol; `None`: the connection was
@@ -250,6 +266,7 @@ impl MqttTranslator {
                 return Err(PacketError::PROTOCOL);
             }
             self.accepted.session_expiry = expiry;
+            self.is_changed = true;
         }
         self.phase = ConnectionPhase::Disconnected;
         Ok(PacketEffect::Disconnect(disconnect))
@@ -302,7 +319,7 @@ impl MqttTranslator {
             properties: &[],
         };
         self.packets.reply(out, &reply);
-        Ok(PacketEffect::Ignored)
+        Ok(PacketEffect::Answered)
     }
 }
 

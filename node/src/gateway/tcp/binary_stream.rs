@@ -52,6 +52,10 @@ impl<H: StreamHandler> MessageHandler for BinaryStream<H> {
         self.handler.flush().await
     }
 
+    async fn requested(&self) {
+        self.handler.requested().await;
+    }
+
     async fn end(self, disconnect: Disconnect) {
         self.handler.end(disconnect).await;
     }

@@ -135,16 +135,31 @@ impl<H: StreamHandler> StreamReader<H> {
                 break Disconnect::Broken(code);
             }
             bytes = Vec::with_capacity(next_read(bytes.len()));
-            let read = tokio::select! {
-                read = input.read_buf(&mut bytes) => read,
-                // Without this branch, an idle client would keep the task until the TCP connection ends.
-                () = self.link.closing() => return,
-            };
-            if !read.is_ok_and(|bytes| bytes > 0) {
-                break Disconnect::Lost;
+            match self.read(&mut bytes, input).await {
+                Ok(true) => {}
+                Ok(false) => break Disconnect::Lost,
+                Err(SessionOver) => return,
             }
         };
         self.handler.end(disconnect).await;
+    }
+
+    /// Reads the next bytes, and meanwhile flushes what no bytes of the client caused. Returns false at the end of the
+    /// stream.
+    async fn read(
+        &mut self,
+        bytes: &mut Vec<u8>,
+        input: &mut (impl AsyncRead + Unpin),
+    ) -> Result<bool, SessionOver> {
+        loop {
+            tokio::select! {
+                read = input.read_buf(bytes) => return Ok(read.is_ok_and(|bytes| bytes > 0)),
+                () = self.handler.requested() => {}
+                // Without this branch, an idle client would keep the task until the TCP connection ends.
+                () = self.link.closing() => return Err(SessionOver),
+            }
+            self.pace().await?;
+        }
     }
 
     /// Waits until the handler has accepted its packets and the meter's delay has passed.

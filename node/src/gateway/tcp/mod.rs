@@ -56,6 +56,11 @@ pub(super) trait StreamHandler: 'static {
     /// [`SessionOver`] if nothing more is to be read.
     async fn flush(&mut self) -> Result<(), SessionOver>;
 
+    /// Resolves once packets wait for `flush` that no bytes of the client caused. By default there are none.
+    async fn requested(&self) {
+        std::future::pending().await
+    }
+
     /// Ends the connection from the client's side. A handler without a session closes its handle.
     async fn end(self, disconnect: Disconnect);
 }

@@ -117,6 +117,7 @@ impl Session {
         if plan.is_resumable {
             self.detach(ctx, Some(code.code()), plan.retry, plan.drop_queued);
         } else {
+            self.remove_unkept_cursors();
             self.hang_up(ctx, Some(code.code()), plan.retry, plan.drop_queued);
         }
         tracing::debug!(

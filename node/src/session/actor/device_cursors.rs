@@ -12,9 +12,12 @@ use protocol::response::NotResumed;
 
 use super::Session;
 use super::open::SessionSetup;
+use crate::rpc::SessionId;
 use crate::session::catch_up;
 use crate::session::cursor_schedule::ATTACHED_VALIDITY;
 use crate::session::ready::ResumeResult;
+use crate::session::registry::SessionIdentity;
+use crate::shard_client::{CommandError, ShardClient};
 use crate::state_machine::DeviceCursors;
 use crate::telemetry::metrics::{ErrorLabel, ResumeLabels};
 
@@ -32,8 +35,9 @@ impl Session {
         let Some(feed) = self.subscriber() else {
             return;
         };
-        let (now, gateway_state) = (Instant::now(), self.link.gateway_state());
-        self.cursors.note_gateway_state(&gateway_state, now);
+        let now = Instant::now();
+        self.cursors
+            .note_gateway_revision(self.link.gateway_revision(), now);
         if !self.cursors.is_due(now) {
             return;
         }
@@ -55,7 +59,7 @@ impl Session {
         }
         // A session that ends with its connection leaves nothing, and removes what was written before that was agreed.
         let cursors = (!expiry.is_zero()).then(|| DeviceCursors {
-            gateway_state,
+            gateway_state: self.link.gateway_state(),
             positions: feed.confirmed_positions(),
         });
         let validity = expiry
@@ -88,19 +92,55 @@ impl Session {
     /// Removes the cursors of the session's device, because the session must not be continued.
     pub(super) fn remove_cursors(&mut self) {
         if let (Some(device), Some(user)) = (self.cursors.device().map(str::to_owned), self.user().cloned()) {
-            self.forget_cursors(&user, &device);
+            // Best effort, because they expire. Not awaited: the deadline of the shard client bounds it.
+            let removed = remove_stored(&self.worker.conversations, &user, &device);
+            actix_web::rt::spawn(removed.map(drop));
             self.cursors.end();
         }
     }
 
-    /// Removes the cursors of a device. Best effort: they expire.
-    pub(super) fn forget_cursors(&self, user: &UserId, device: &str) {
-        let removed =
-            self.worker
-                .conversations
-                .put_device_cursors(user.clone(), device.into(), None, Duration::ZERO);
-        // Not awaited: the deadline of the shard client bounds it.
-        actix_web::rt::spawn(removed.map(drop));
+    /// Removes the cursors of a session that hangs up and that no other may continue.
+    pub(super) fn remove_unkept_cursors(&mut self) {
+        let expiry = self.policy.cursor_timeout(&self.worker.config);
+        if self.lifecycle.is_open() && expiry.is_zero() && self.cursors.may_be_stored() {
+            self.remove_cursors();
+        }
+    }
+
+    /// Opens a new session for a client that starts clean, once the `last` one of its device has ended and its cursors are
+    /// removed: until then it may write them.
+    pub(super) fn begin_clean(
+        &mut self,
+        ctx: &mut Context<Session>,
+        id: Option<i64>,
+        opening: SessionSetup,
+        last: Option<SessionId>,
+    ) {
+        let sessions = &self.worker.sessions;
+        let ended = last.map(|last| sessions.supersede(last, opening.sid, &opening.who));
+        let SessionIdentity { user, device } = opening.who.clone();
+        let conversations = self.worker.conversations.clone();
+        let cleared = async move {
+            if let Some(ended) = ended {
+                // An error means that the node stops.
+                let _stopped = ended.await;
+            }
+            match device {
+                Some(device) => clear(&conversations, &user, &device).await,
+                None => true,
+            }
+        };
+        self.lifecycle.begin_resume();
+        self.intake.pause();
+        self.wait(ctx, cleared, move |session, ctx, is_cleared| {
+            if session.link.is_closed() {
+                return;
+            }
+            session.intake.resume();
+            session.cursors.note_stored(!is_cleared);
+            session.begin(ctx, id, opening, None);
+            session.schedule_backlog();
+        });
     }
 
     /// Rebuilds the stream of the client's device from its cursors, if there are some. Otherwise opens a new session.
@@ -127,6 +167,9 @@ impl Session {
                 return;
             }
             session.intake.resume();
+            if matches!(stored, Ok(Ok(None))) {
+                session.cursors.note_stored(false);
+            }
             match stored.ok().and_then(Result::ok).flatten() {
                 Some(cursors) => session.open_rebuilt(ctx, id, opening, cursors),
                 None => session.begin(ctx, id, opening, Some(why)),
@@ -152,6 +195,24 @@ impl Session {
         self.open_as(ctx, id, opening, None, ResumeResult::Resumed);
         self.work(catch_up::rebuild(self.worker.clone(), feed, cursors.positions));
     }
+}
+
+/// Removes the cursors of a device, if some are stored: a removal is a durable write. Returns false if some may be left.
+async fn clear(conversations: &ShardClient, user: &UserId, device: &str) -> bool {
+    let stored = conversations.device_cursors(user.clone(), device.into());
+    match tokio::time::timeout(READ_TIMEOUT, stored).await {
+        Ok(Ok(None)) => true,
+        Ok(Ok(Some(_))) => remove_stored(conversations, user, device).await.is_ok(),
+        Ok(Err(_)) | Err(_) => false,
+    }
+}
+
+fn remove_stored(
+    conversations: &ShardClient,
+    user: &UserId,
+    device: &str,
+) -> impl Future<Output = Result<(), CommandError>> + use<> {
+    conversations.put_device_cursors(user.clone(), device.into(), None, Duration::ZERO)
 }
 
 fn hash_of(cursors: &impl Hash) -> u64 {

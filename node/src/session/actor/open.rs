@@ -178,14 +178,9 @@ impl Session {
         if let (Some(ResumePoint::Device { .. } | ResumePoint::Clean), Some(device)) = (resume, &device) {
             // The device is all that this client has to resume by.
             feed.track_positions();
-            let is_clean = matches!(resume, Some(ResumePoint::Clean));
-            if is_clean {
-                // Those of the session that it ends; the new ones follow in the same queue.
-                self.forget_cursors(&user, device);
-            }
-            self.cursors
-                .begin(device.as_str().into(), !is_clean, Instant::now());
+            self.cursors.begin(device.as_str().into(), true, Instant::now());
         }
+        let is_clean = matches!(resume, Some(ResumePoint::Clean));
         self.delivery.attach(feed.clone());
         // Attached before the conversations are listed: a joining from here on is announced.
         self.worker.hub.attach(feed.user_id(), feed.clone());
@@ -209,11 +204,9 @@ impl Session {
                 self.resume(ctx, id, opening, sid, n)
             }
             ResumeSource::Missing => self.rebuild(ctx, id, opening, NotResumed::Unknown),
+            ResumeSource::Nothing if is_clean => self.begin_clean(ctx, id, opening, None),
             ResumeSource::Nothing => self.begin(ctx, id, opening, None),
-            ResumeSource::Ends(last) => {
-                self.worker.sessions.supersede(last, opening.sid, &opening.who);
-                self.begin(ctx, id, opening, None);
-            }
+            ResumeSource::Ends(last) => self.begin_clean(ctx, id, opening, Some(last)),
         }
     }
 

@@ -17,8 +17,10 @@ pub(in crate::gateway::mqtt) enum ClientPacket {
     Publish(PublishPacket),
     /// Confirmation of a message, with its packet id.
     PubAck(u16),
-    /// Second confirmation of a message of the highest quality, which the server never sends.
-    PubComp,
+    /// First confirmation of a message of the highest quality, with its packet id and reason code.
+    PubRec(u16, u8),
+    /// Second confirmation of such a message.
+    PubComp(u16),
     /// Release of a message of the highest quality.
     PubRel(u16),
     Subscribe(SubscribePacket),
@@ -87,9 +89,10 @@ impl ClientPacket {
         let body = packet.slice(header.size..);
         match header.kind {
             PUBLISH => PublishPacket::decode(version, flags, body).map(ClientPacket::Publish),
-            PUBACK => read_ack(version, body).map(ClientPacket::PubAck),
-            PUBREL => read_ack(version, body).map(ClientPacket::PubRel),
-            PUBREC | PUBCOMP => read_ack(version, body).map(|_| ClientPacket::PubComp),
+            PUBACK => read_ack(version, body).map(|(id, _)| ClientPacket::PubAck(id)),
+            PUBREC => read_ack(version, body).map(|(id, reason)| ClientPacket::PubRec(id, reason)),
+            PUBREL => read_ack(version, body).map(|(id, _)| ClientPacket::PubRel(id)),
+            PUBCOMP => read_ack(version, body).map(|(id, _)| ClientPacket::PubComp(id)),
             SUBSCRIBE => SubscribePacket::decode(version, body).map(ClientPacket::Subscribe),
             UNSUBSCRIBE => UnsubscribePacket::decode(version, body).map(ClientPacket::Unsubscribe),
             PINGREQ if body.is_empty() => Ok(ClientPacket::PingReq),
@@ -101,18 +104,18 @@ impl ClientPacket {
     }
 }
 
-/// Reads the packet id of an acknowledgement. Reason code and properties may be left out.
-fn read_ack(version: MqttVersion, body: Bytes) -> Result<u16, PacketError> {
+/// Reads packet id and reason code of an acknowledgement. Reason code and properties may be left out.
+fn read_ack(version: MqttVersion, body: Bytes) -> Result<(u16, u8), PacketError> {
     let mut reader = PacketReader::new(body);
-    let packet_id = reader.packet_id()?;
+    let (packet_id, mut reason) = (reader.packet_id()?, 0);
     if version == MqttVersion::V5 && !reader.is_empty() {
-        reader.u8()?;
+        reason = reader.u8()?;
         if !reader.is_empty() {
             Properties::read(&mut reader, &[id::REASON_STRING])?;
         }
     }
     reader.end()?;
-    Ok(packet_id)
+    Ok((packet_id, reason))
 }
 
 fn read_disconnect(version: MqttVersion, body: Bytes) -> Result<DisconnectPacket, PacketError> {

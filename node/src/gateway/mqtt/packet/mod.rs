@@ -12,16 +12,24 @@ mod publish;
 mod reason_code;
 mod server_packet;
 mod subscribe;
+#[cfg(feature = "conformance")]
+mod topic_publish;
 
 pub(super) use client_packet::{ClientPacket, DisconnectPacket};
 pub(super) use connect::{ConnectPacket, WillMessage};
 pub(super) use fixed_header::FixedHeader;
+#[cfg(feature = "conformance")]
+pub(super) use properties::Properties;
 pub(super) use publish::PublishPacket;
 pub(super) use reason_code::{PacketError, ReasonCode};
 pub(super) use server_packet::{ConnAck, OutgoingPublish, PublishReply, PublishReplyKind, ServerPackets};
-#[cfg(test)]
+#[cfg(feature = "conformance")]
+pub(super) use subscribe::SubscribeOptions;
+#[cfg(any(test, feature = "conformance"))]
 pub(super) use subscribe::TopicRequest;
 pub(super) use subscribe::{SubscribePacket, UnsubscribePacket};
+#[cfg(feature = "conformance")]
+pub(super) use topic_publish::{BrokerConnAck, TopicPublish};
 
 /// Version of the protocol, by the level in CONNECT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

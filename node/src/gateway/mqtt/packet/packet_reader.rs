@@ -18,6 +18,11 @@ impl PacketReader {
         self.0.is_empty()
     }
 
+    #[cfg(feature = "conformance")]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn u8(&mut self) -> Result<u8, PacketError> {
         self.0.try_get_u8().map_err(|_| PacketError::MALFORMED)
     }
@@ -33,7 +38,7 @@ impl PacketReader {
     /// Reads a packet identifier, which is never 0.
     pub(super) fn packet_id(&mut self) -> Result<u16, PacketError> {
         match self.u16()? {
-            0 => Err(PacketError::PROTOCOL),
+            0 => Err(PacketError::MALFORMED),
             id => Ok(id),
         }
     }

@@ -1,6 +1,8 @@
 //! Properties of MQTT 5 in packets of a client (section 2.2.2). Pure.
 
 use bytes::Bytes;
+#[cfg(feature = "conformance")]
+use bytes::BytesMut;
 
 use super::packet_reader::PacketReader;
 use super::reason_code::PacketError;
@@ -37,15 +39,19 @@ pub(super) mod id {
 /// Properties that the server reads. Others are checked and dropped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::gateway::mqtt) struct Properties {
+    /// All properties as the client sent them.
+    pub(in crate::gateway::mqtt) bytes: Bytes,
+    pub(in crate::gateway::mqtt) message_expiry: Option<u32>,
     pub(in crate::gateway::mqtt) response_topic: Option<String>,
     pub(in crate::gateway::mqtt) correlation_data: Option<Bytes>,
-    pub(in crate::gateway::mqtt) has_subscription_id: bool,
+    pub(in crate::gateway::mqtt) subscription_id: Option<u32>,
     pub(in crate::gateway::mqtt) session_expiry: Option<u32>,
     pub(in crate::gateway::mqtt) has_authentication: bool,
     pub(in crate::gateway::mqtt) request_problem_information: Option<u8>,
     pub(in crate::gateway::mqtt) will_delay: Option<u32>,
     pub(in crate::gateway::mqtt) receive_maximum: Option<u16>,
     pub(in crate::gateway::mqtt) topic_alias: Option<u16>,
+    pub(in crate::gateway::mqtt) topic_alias_maximum: Option<u16>,
     pub(in crate::gateway::mqtt) maximum_packet_size: Option<u32>,
 }
 
@@ -58,8 +64,12 @@ impl Properties {
     /// A property that may not occur, that occurs twice, or that has an invalid value.
     pub(super) fn read(reader: &mut PacketReader, permitted: &[u8]) -> Result<Properties, PacketError> {
         let size = reader.variable()?;
-        let mut fields = PacketReader::new(reader.split(size)?);
-        let mut properties = Properties::default();
+        let bytes = reader.split(size)?;
+        let mut fields = PacketReader::new(bytes.clone());
+        let mut properties = Properties {
+            bytes,
+            ..Properties::default()
+        };
         let mut seen = 0_u64;
         while !fields.is_empty() {
             // A variable byte integer; all identifiers in use have one byte.
@@ -88,17 +98,16 @@ impl Properties {
             id::PAYLOAD_FORMAT | id::REQUEST_RESPONSE_INFORMATION => {
                 flag(fields.u8()?)?;
             }
-            id::MESSAGE_EXPIRY => {
-                fields.u32()?;
-            }
+            id::MESSAGE_EXPIRY => self.message_expiry = Some(fields.u32()?),
             id::CONTENT_TYPE | id::REASON_STRING => {
                 fields.text()?;
             }
             id::RESPONSE_TOPIC => self.response_topic = Some(fields.text()?),
             id::CORRELATION_DATA => self.correlation_data = Some(fields.binary()?),
             id::SUBSCRIPTION_ID => {
-                non_zero(fields.variable()?)?;
-                self.has_subscription_id = true;
+                let subscription_id = fields.variable()?;
+                non_zero(subscription_id)?;
+                self.subscription_id = u32::try_from(subscription_id).ok();
             }
             id::SESSION_EXPIRY => self.session_expiry = Some(fields.u32()?),
             id::AUTHENTICATION_METHOD => {
@@ -117,9 +126,7 @@ impl Properties {
                 non_zero(usize::from(most))?;
                 self.receive_maximum = Some(most);
             }
-            id::TOPIC_ALIAS_MAXIMUM => {
-                fields.u16()?;
-            }
+            id::TOPIC_ALIAS_MAXIMUM => self.topic_alias_maximum = Some(fields.u16()?),
             id::TOPIC_ALIAS => self.topic_alias = Some(fields.u16()?),
             id::USER_PROPERTY => {
                 fields.text()?;
@@ -133,6 +140,32 @@ impl Properties {
             _ => return Err(PacketError::MALFORMED),
         }
         Ok(())
+    }
+}
+
+#[cfg(feature = "conformance")]
+impl Properties {
+    /// Returns the properties of a message that its receivers get as they are, in their order.
+    pub(in crate::gateway::mqtt) fn forwarded(&self) -> Bytes {
+        let mut forwarded = BytesMut::new();
+        let mut fields = PacketReader::new(self.bytes.clone());
+        let mut rest = self.bytes.clone();
+        while !fields.is_empty() {
+            // Checked when the packet was read.
+            let Ok(id) = fields.u8() else { break };
+            if Properties::default().read_value(id, &mut fields).is_err() {
+                break;
+            }
+            let property = rest.split_to(rest.len() - fields.len());
+            let is_own = matches!(
+                id,
+                id::MESSAGE_EXPIRY | id::TOPIC_ALIAS | id::SUBSCRIPTION_ID | id::WILL_DELAY
+            );
+            if !is_own {
+                forwarded.extend_from_slice(&property);
+            }
+        }
+        forwarded.freeze()
     }
 }
 
@@ -167,10 +200,23 @@ mod tests {
             (read_properties.session_expiry, read_properties.receive_maximum),
             (Some(9), Some(3))
         );
+        assert_eq!(read_properties.bytes, bytes[1..]);
         assert_eq!(read(&[0], &permitted), Ok(Properties::default()));
         let twice = &[6, 0x21, 0, 3, 0x21, 0, 3];
         assert_eq!(read(twice, &permitted), Err(PacketError::PROTOCOL));
         assert_eq!(read(twice, &[]), Err(PacketError::MALFORMED));
+    }
+
+    #[cfg(feature = "conformance")]
+    #[test]
+    fn receivers_get_what_is_not_the_servers_own() {
+        let permitted: Vec<u8> = (0..0x40).collect();
+        // Message expiry, a user property, a topic alias, and the payload format.
+        let bytes = &[
+            17, 0x02, 0, 0, 0, 9, 0x26, 0, 1, b'a', 0, 1, b'b', 0x23, 0, 3, 0x01, 1,
+        ];
+        let forwarded = read(bytes, &permitted).unwrap().forwarded();
+        assert_eq!(forwarded[..], [0x26, 0, 1, b'a', 0, 1, b'b', 0x01, 1]);
     }
 
     #[test]

@@ -5,6 +5,8 @@
 #[repr(u8)]
 pub(in crate::gateway::mqtt) enum ReasonCode {
     Success = 0x00,
+    #[cfg(feature = "conformance")]
+    NoMatchingSubscribers = 0x10,
     NoSubscriptionExisted = 0x11,
     Unspecified = 0x80,
     MalformedPacket = 0x81,

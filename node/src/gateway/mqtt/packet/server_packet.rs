@@ -88,7 +88,7 @@ impl ServerPackets {
         put_packet(out, CONNACK, &body);
     }
 
-    /// Appends the refusal of a connection. In 3.1.1 nothing, if there is no code for it.
+    /// Appends the refusal of a connection, with words unless they are empty. In 3.1.1 nothing, if there is no code for it.
     pub(in crate::gateway::mqtt) fn refusal(&self, out: &mut BytesMut, reason: ReasonCode, words: &str) {
         let mut body = BytesMut::new();
         body.put_u8(0);
@@ -100,7 +100,9 @@ impl ServerPackets {
             MqttVersion::V5 => {
                 body.put_u8(reason.byte());
                 let mut properties = BytesMut::new();
-                put_property(&mut properties, id::REASON_STRING, words);
+                if !words.is_empty() {
+                    put_property(&mut properties, id::REASON_STRING, words);
+                }
                 put_properties(&mut body, &properties);
             }
         }

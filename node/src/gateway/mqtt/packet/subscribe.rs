@@ -11,7 +11,7 @@ use super::{MqttVersion, QualityOfService};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::gateway::mqtt) struct SubscribePacket {
     pub(in crate::gateway::mqtt) packet_id: u16,
-    pub(in crate::gateway::mqtt) has_subscription_id: bool,
+    pub(in crate::gateway::mqtt) subscription_id: Option<u32>,
     pub(in crate::gateway::mqtt) topics: Vec<TopicRequest>,
 }
 
@@ -20,6 +20,18 @@ pub(in crate::gateway::mqtt) struct SubscribePacket {
 pub(in crate::gateway::mqtt) struct TopicRequest {
     pub(in crate::gateway::mqtt) filter: String,
     pub(in crate::gateway::mqtt) quality: QualityOfService,
+    pub(in crate::gateway::mqtt) options: SubscribeOptions,
+}
+
+/// Options of a subscription in MQTT 5.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::gateway::mqtt) struct SubscribeOptions {
+    /// True if the client does not get its own messages.
+    pub(in crate::gateway::mqtt) is_no_local: bool,
+    /// True if messages have the retained flag that they were published with.
+    pub(in crate::gateway::mqtt) is_retain_as_published: bool,
+    /// Retained messages to send: 0: at each SUBSCRIBE, 1: for a new subscription only, 2: never.
+    pub(in crate::gateway::mqtt) retain_handling: u8,
 }
 
 /// Request to end subscriptions.
@@ -49,14 +61,22 @@ impl SubscribePacket {
             if !is_valid {
                 return Err(PacketError::MALFORMED);
             }
-            topics.push(TopicRequest { filter, quality });
+            topics.push(TopicRequest {
+                filter,
+                quality,
+                options: SubscribeOptions {
+                    is_no_local: options & 0x04 != 0,
+                    is_retain_as_published: options & 0x08 != 0,
+                    retain_handling: (options >> 4) & 3,
+                },
+            });
         }
         if topics.is_empty() {
             return Err(PacketError::PROTOCOL);
         }
         Ok(SubscribePacket {
             packet_id,
-            has_subscription_id: properties.has_subscription_id,
+            subscription_id: properties.subscription_id,
             topics,
         })
     }

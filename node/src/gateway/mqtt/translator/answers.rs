@@ -31,6 +31,12 @@ struct AcceptedCommand {
     dup: Option<bool>,
 }
 
+/// Field of a `delta` that says whether pages follow.
+#[derive(Debug, Deserialize)]
+struct SyncedPage {
+    next: Option<String>,
+}
+
 // === impl MqttTranslator: answers ===
 
 impl MqttTranslator {
@@ -57,17 +63,12 @@ impl MqttTranslator {
             Some((number, PendingRequest::Publish(pending))) => {
                 self.on_command_answer(number, &pending, head, (body, refused), out);
             }
-            Some((
-                _,
-                PendingRequest::Open {
-                    conversation,
-                    quality,
-                    subscribe,
-                    index,
-                },
-            )) => {
-                let refused = refused.map(|refused| refused.code);
-                self.on_opened(&conversation, quality, (subscribe, index), refused, out);
+            Some((_, PendingRequest::Filter(pending))) => {
+                let confirmation = match refused {
+                    Some(refused) => Err(refused.code),
+                    None => next_page(head.tag, body),
+                };
+                self.on_confirmation(pending, confirmation, out);
             }
             // Others belong to the connection, and its end follows.
             None => {}
@@ -83,7 +84,7 @@ impl MqttTranslator {
         out: &mut BytesMut,
     ) {
         if pending.is_acknowledged {
-            if refused.as_ref().is_some_and(|refused| refused.code.temporary()) {
+            if refused.as_ref().is_some_and(RefusedCommand::ends_connection) {
                 return self.fail(ReasonCode::ServerBusy);
             }
             let outcome = match &refused {
@@ -136,6 +137,15 @@ impl MqttTranslator {
     }
 }
 
+/// Returns the cursor of the next page of a `delta`; `None` for its last page and for other answers.
+fn next_page(tag: &str, body: &[u8]) -> Result<Option<String>, ErrorCode> {
+    if tag != "delta" {
+        return Ok(None);
+    }
+    let page = serde_json::from_slice::<SyncedPage>(body);
+    page.map(|page| page.next).map_err(|_| ErrorCode::Internal)
+}
+
 fn success() -> PublishOutcome {
     PublishOutcome {
         reason: ReasonCode::Success,
@@ -154,8 +164,15 @@ impl RefusedCommand {
         })
     }
 
+    /// Returns true if the client shall send the message again, over another connection. Not after an internal error: the
+    /// same message would fail the same way, without end.
+    fn ends_connection(&self) -> bool {
+        self.code.temporary() && self.code != ErrorCode::Internal
+    }
+
     fn outcome(&self, reason: Option<ReasonCode>) -> PublishOutcome {
         let reason = reason.unwrap_or(match self.code {
+            ErrorCode::Internal => ReasonCode::Unspecified,
             ErrorCode::BadRequest => ReasonCode::PayloadFormatInvalid,
             ErrorCode::NotMember
             | ErrorCode::Forbidden

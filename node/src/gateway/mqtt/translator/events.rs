@@ -11,7 +11,7 @@ use crate::gateway::mqtt::packet::{OutgoingPublish, QualityOfService};
 
 /// Lifetime of a notice of typing in seconds, after which clients drop it.
 const TYPING_EXPIRY: u32 = 6;
-/// Number of events for which the saved state is written once. A state that says too much makes the client see a repeated
+/// Number of events for which the state is set once. A state that says too much makes the client see a repeated
 /// event that is none.
 const SAVED_AHEAD: u64 = 63;
 
@@ -59,7 +59,7 @@ impl MqttTranslator {
         self.window.on_written(n, is_acknowledged);
         if is_acknowledged && n > self.saved_up_to {
             self.saved_up_to = n + SAVED_AHEAD;
-            self.is_changed = true;
+            self.is_ahead = true;
         }
         if let EventRoute::Conversation(_) = route
             && event_tail::removes(tail, &self.user)

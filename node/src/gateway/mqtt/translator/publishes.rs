@@ -12,6 +12,9 @@ use crate::gateway::mqtt::publish_topic::{AnswerPolicy, PublishTopic};
 use crate::gateway::mqtt::published_command::PublishedCommand;
 use crate::gateway::native_command::refused;
 
+/// Characters of an unknown topic that its refusal repeats: the topic may have 64 KiB.
+const TOPIC_START: usize = 64;
+
 // === impl MqttTranslator: publishes ===
 
 impl MqttTranslator {
@@ -52,7 +55,7 @@ impl MqttTranslator {
             }
             None => {
                 pending.reason = Some(ReasonCode::TopicNameInvalid);
-                Err(refused(number, format!("no command has the topic {topic:?}")))
+                Err(refused(number, unknown_topic(&topic)))
             }
         };
         // The session answers no notice of typing, but for a malformed one.
@@ -86,4 +89,11 @@ impl MqttTranslator {
         }
         Ok(())
     }
+}
+
+/// Returns the refusal of a topic, shortened.
+fn unknown_topic(topic: &str) -> String {
+    let start: String = topic.chars().take(TOPIC_START).collect();
+    let end = if start.len() < topic.len() { "…" } else { "" };
+    format!("no command has the topic {start:?}{end}")
 }

@@ -1,8 +1,9 @@
-//! SUBSCRIBE and UNSUBSCRIBE. Membership decides, by the answer to `open`.
+//! SUBSCRIBE and UNSUBSCRIBE. Membership decides, by the answer to `open`. A subscription to all events is acknowledged
+//! by the answer to `sync`, behind which no event of the user's conversations is missed.
 
 use bytes::BytesMut;
-use protocol::command::OpenConversation;
-use protocol::{ClientCommand, ConversationId, ErrorCode};
+use protocol::command::{OpenConversation, SyncRequest};
+use protocol::{ClientCommand, ErrorCode};
 
 use super::{MqttTranslator, PacketEffect};
 use crate::gateway::mqtt::event_filter::EventFilter;
@@ -10,7 +11,7 @@ use crate::gateway::mqtt::filter_table::AddedFilter;
 use crate::gateway::mqtt::packet::{
     MqttVersion, OutgoingPublish, QualityOfService, ReasonCode, SubscribePacket, UnsubscribePacket,
 };
-use crate::gateway::mqtt::pending_request::{PendingRequest, PendingSubscribe};
+use crate::gateway::mqtt::pending_request::{PendingFilter, PendingRequest, PendingSubscribe};
 
 /// Code of 3.1.1 for a subscription that is refused.
 const FAILURE: u8 = 0x80;
@@ -29,24 +30,16 @@ impl MqttTranslator {
         };
         for (index, topic) in packet.topics.iter().enumerate() {
             let quality = topic.quality.min(QualityOfService::AtLeastOnce);
-            let filter = if packet.has_subscription_id {
+            let filter = if packet.subscription_id.is_some() {
                 Err(ReasonCode::SubscriptionIdsNotSupported)
             } else {
                 EventFilter::parse(&topic.filter, &self.user)
             };
             let code = match filter {
-                Ok(filter) => match self.filters.add(&filter, quality) {
-                    AddedFilter::Granted => {
-                        pending.has_inbox |= matches!(filter, EventFilter::Inbox(_));
-                        self.is_changed = true;
-                        Some(quality as u8)
-                    }
-                    AddedFilter::Unconfirmed => {
-                        self.open(filter, quality, number, index);
-                        None
-                    }
-                    AddedFilter::TooMany => Some(self.failure(ReasonCode::QuotaExceeded)),
-                },
+                Ok(filter) => {
+                    pending.has_inbox |= matches!(filter, EventFilter::Inbox(_));
+                    self.add_filter(filter, quality, (number, index))
+                }
                 Err(reason) => Some(self.failure(reason)),
             };
             pending.codes.push(code);
@@ -56,7 +49,33 @@ impl MqttTranslator {
         if self.outgoing.len() > requests {
             PacketEffect::Request
         } else {
-            PacketEffect::Ignored
+            PacketEffect::Answered
+        }
+    }
+
+    /// Adds the filter at `index` of a SUBSCRIBE. Returns its code; `None` until its confirmation.
+    fn add_filter(
+        &mut self,
+        filter: EventFilter,
+        quality: QualityOfService,
+        (subscribe, index): (i64, usize),
+    ) -> Option<u8> {
+        match self.filters.add(&filter, quality) {
+            AddedFilter::Granted => {
+                self.is_changed = true;
+                Some(quality as u8)
+            }
+            AddedFilter::Unconfirmed => {
+                let pending = PendingFilter {
+                    filter,
+                    quality,
+                    subscribe,
+                    index,
+                };
+                self.confirm(pending, None);
+                None
+            }
+            AddedFilter::TooMany => Some(self.failure(ReasonCode::QuotaExceeded)),
         }
     }
 
@@ -76,57 +95,75 @@ impl MqttTranslator {
         self.packets.unsuback(out, packet.packet_id, &codes);
     }
 
-    /// Handles the check of a membership. `refused`: the code of its refusal.
-    pub(super) fn on_opened(
+    /// Handles the answer to the confirmation of a filter: the cursor of its next page, or the code of its refusal.
+    pub(super) fn on_confirmation(
         &mut self,
-        conversation: &ConversationId,
-        quality: QualityOfService,
-        (subscribe, index): (i64, usize),
-        refused: Option<ErrorCode>,
+        pending: PendingFilter,
+        confirmation: Result<Option<String>, ErrorCode>,
         out: &mut BytesMut,
     ) {
-        let code = match refused {
-            None if self.filters.confirm(conversation.as_str()) => {
+        let code = match confirmation {
+            Ok(cursor @ Some(_)) => return self.confirm(pending, cursor),
+            Ok(None) if self.filters.confirm(&pending.filter) => {
                 self.is_changed = true;
-                quality as u8
+                pending.quality as u8
             }
             // An UNSUBSCRIBE, a removal of the user or the refusal of an earlier SUBSCRIBE came first.
-            None => self.failure(ReasonCode::Unspecified),
-            Some(code) => {
-                self.filters
-                    .remove(&EventFilter::Conversation(conversation.clone()));
-                // A temporary refusal says nothing about the membership.
-                self.failure(if code.temporary() {
-                    ReasonCode::Unspecified
-                } else {
-                    ReasonCode::NotAuthorized
-                })
-            }
+            Ok(None) => self.failure(ReasonCode::Unspecified),
+            Err(code) => self.on_refused_filter(&pending, code),
         };
-        let pending = self
+        let subscribe = self
             .subscribes
             .iter_mut()
-            .find(|pending| pending.number == subscribe);
-        if let Some(known) = pending.and_then(|pending| pending.codes.get_mut(index)) {
+            .find(|subscribe| subscribe.number == pending.subscribe);
+        if let Some(known) = subscribe.and_then(|subscribe| subscribe.codes.get_mut(pending.index)) {
             *known = Some(code);
         }
-        self.finish_subscribe(subscribe, out);
+        self.finish_subscribe(pending.subscribe, out);
     }
 
-    fn open(&mut self, filter: EventFilter, quality: QualityOfService, subscribe: i64, index: usize) {
-        if let EventFilter::Conversation(conversation) = filter {
-            let command = OpenConversation {
+    /// Returns the code of a filter whose confirmation was refused.
+    fn on_refused_filter(&mut self, pending: &PendingFilter, code: ErrorCode) -> u8 {
+        if !code.temporary() {
+            self.filters.remove(&pending.filter);
+            self.is_changed = true;
+            return self.failure(ReasonCode::NotAuthorized);
+        }
+        // A temporary refusal says nothing about the membership: another SUBSCRIBE may have been granted the filter, or
+        // may still be.
+        if self.filters.is_confirmed(&pending.filter) {
+            return pending.quality as u8;
+        }
+        if !self.awaits_confirmation(&pending.filter) {
+            self.filters.remove(&pending.filter);
+        }
+        self.failure(ReasonCode::Unspecified)
+    }
+
+    fn awaits_confirmation(&self, filter: &EventFilter) -> bool {
+        let is_same = |request: &PendingRequest| match request {
+            PendingRequest::Filter(pending) => pending.filter == *filter,
+            PendingRequest::Publish(_) => false,
+        };
+        self.requests.values().any(is_same)
+    }
+
+    /// Sends the request whose answer confirms a filter. `cursor`: that of the page behind the first one.
+    fn confirm(&mut self, pending: PendingFilter, cursor: Option<String>) {
+        let command = match &pending.filter {
+            // Answered once the session follows the conversations of the page, of which there may be several.
+            EventFilter::Inbox(_) => ClientCommand::Sync(SyncRequest {
+                have: Vec::new(),
+                cursor,
+            }),
+            EventFilter::Conversation(conversation) => ClientCommand::Open(OpenConversation {
                 conversation: conversation.clone(),
                 have: None,
-            };
-            let pending = PendingRequest::Open {
-                conversation,
-                quality,
-                subscribe,
-                index,
-            };
-            self.send_own(pending, ClientCommand::Open(command));
-        }
+            }),
+            // Granted at once.
+            EventFilter::Answers(_) => return,
+        };
+        self.send_own(PendingRequest::Filter(pending), command);
     }
 
     /// Acknowledges a SUBSCRIBE once the code of each filter is known.
@@ -149,7 +186,9 @@ impl MqttTranslator {
 
     /// Makes a client synchronise whose kept session was not resumed.
     fn publish_resync(&mut self, out: &mut BytesMut) {
-        let (Some(reason), Some(inbox)) = (self.owed_resync.take(), self.filters.inbox()) else {
+        // In this order: a refused subscription leaves the `resync` to the next one.
+        let Some(inbox) = self.filters.inbox() else { return };
+        let Some(reason) = self.owed_resync.take() else {
             return;
         };
         let payload = serde_json::json!({"t": "resync", "why": reason}).to_string();

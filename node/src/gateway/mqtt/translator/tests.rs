@@ -71,10 +71,11 @@ impl Connection {
         let topics = filters.iter().map(|filter| TopicRequest {
             filter: (*filter).to_owned(),
             quality,
+            options: Default::default(),
         });
         let subscribe = SubscribePacket {
             packet_id: 5,
-            has_subscription_id: false,
+            subscription_id: None,
             topics: topics.collect(),
         };
         self.packet(ClientPacket::Subscribe(subscribe)).unwrap();
@@ -86,6 +87,21 @@ impl Connection {
         let id = self.request()["id"].clone();
         self.answer(&opened(&id, name));
         self.bytes();
+    }
+
+    /// Subscribes to all events under this name, as a session that follows every conversation of its user.
+    fn subscribe_all(&mut self, name: &str) {
+        self.subscribe(&[&format!("u/{name}/events")], ONCE);
+        let id = self.request()["id"].clone();
+        self.answer(&delta(&id, None));
+    }
+
+    fn unsubscribe(&mut self, filters: &[&str]) {
+        let unsubscribe = UnsubscribePacket {
+            packet_id: 6,
+            filters: filters.iter().map(|filter| (*filter).to_owned()).collect(),
+        };
+        self.packet(ClientPacket::Unsubscribe(unsubscribe)).unwrap();
     }
 
     fn answer(&mut self, body: &str) {
@@ -155,6 +171,14 @@ fn message(topic: &str, payload: &str, quality: QualityOfService, packet_id: u16
 
 fn opened(id: &Value, c: &str) -> String {
     format!(r#"{{"t":"conv","id":{id},"c":"{c}","kind":"group","role":"member"}}"#)
+}
+
+/// Page of a `sync`, with the cursor of the next one.
+fn delta(id: &Value, next: Option<&str>) -> String {
+    format!(
+        r#"{{"t":"delta","id":{id},"as_of":[["g_1",4]],"items":[],"next":{}}}"#,
+        json!(next)
+    )
 }
 
 fn refused(id: &Value, code: protocol::ErrorCode) -> String {

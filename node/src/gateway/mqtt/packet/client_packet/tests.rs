@@ -93,7 +93,7 @@ fn impossible_packets_are_refused() {
     for (packet, error) in [
         (&b"\x36\x05\x00\x01t\x00\x09"[..], PacketError::MALFORMED),
         (b"\x38\x03\x00\x01t", PacketError::MALFORMED),
-        (b"\x32\x05\x00\x01t\x00\x00", PacketError::PROTOCOL),
+        (b"\x32\x05\x00\x01t\x00\x00", PacketError::MALFORMED),
         (b"\x30\x03\x00\x01#", invalid_topic),
         (b"\x30\x04\x00\x02a+", invalid_topic),
         (b"\x30\x02\x00\x00", PacketError::PROTOCOL),
@@ -105,7 +105,7 @@ fn impossible_packets_are_refused() {
         (b"\x82\x05\x00\x01\x00\x00\x00", PacketError::MALFORMED),
         (b"\xA2\x02\x00\x01", PacketError::PROTOCOL),
         (b"\x60\x02\x00\x01", PacketError::MALFORMED),
-        (b"\x40\x02\x00\x00", PacketError::PROTOCOL),
+        (b"\x40\x02\x00\x00", PacketError::MALFORMED),
         (b"\x40\x03\x00\x01\x00", PacketError::MALFORMED),
         (b"\xC0\x01\x00", PacketError::MALFORMED),
         (b"\x10\x00", PacketError::PROTOCOL),
@@ -127,6 +127,15 @@ fn acknowledgements_may_be_short_or_complete() {
     ] {
         let decoded = ClientPacket::decode(MqttVersion::V5, header(packet), &Bytes::copy_from_slice(packet));
         assert_eq!(decoded, Ok(ClientPacket::PubAck(9)), "{packet:?}");
+    }
+    for (packet, expected) in [
+        (&b"\x50\x02\x00\x09"[..], ClientPacket::PubRec(9, 0)),
+        (b"\x50\x03\x00\x09\x80", ClientPacket::PubRec(9, 0x80)),
+        (b"\x62\x03\x00\x09\x92", ClientPacket::PubRel(9)),
+        (b"\x70\x02\x00\x09", ClientPacket::PubComp(9)),
+    ] {
+        let decoded = ClientPacket::decode(MqttVersion::V5, header(packet), &Bytes::copy_from_slice(packet));
+        assert_eq!(decoded, Ok(expected), "{packet:?}");
     }
     let with_will = DisconnectPacket {
         discards_will: false,

@@ -16,8 +16,13 @@ fn membership_grants_a_subscription() {
             .iter()
             .map(|command| json!(command.request.as_ref().unwrap().id))
             .collect();
-        connection.answer(&refused(&ids[1], protocol::ErrorCode::NotMember));
+        connection.answer(&refused(&ids[2], protocol::ErrorCode::NotMember));
         connection.answer(&opened(&ids[0], "g_1"));
+        assert!(
+            connection.bytes().is_empty(),
+            "not all conversations are followed"
+        );
+        connection.answer(&delta(&ids[1], None));
         let suback = connection.bytes();
         assert_eq!(suback[suback.len() - 4..], [1, 1, failure, failure]);
         assert!(
@@ -30,15 +35,80 @@ fn membership_grants_a_subscription() {
 }
 
 #[test]
+fn subscription_to_everything_waits_for_the_last_page_of_a_sync() {
+    let mut connection = Connection::connected(MqttVersion::V5);
+    connection.subscribe(&["u/me/answers", "u/me/events"], ONCE);
+    let first = connection.request();
+    assert_eq!((&first["t"], &first["have"]), (&json!("sync"), &json!([])));
+    connection.answer(&delta(&first["id"], Some("g_5")));
+    assert!(connection.bytes().is_empty(), "another page follows");
+    let second = connection.request();
+    assert_eq!((&second["t"], &second["cursor"]), (&json!("sync"), &json!("g_5")));
+    // Another SUBSCRIBE is not held up, and its own SUBACK names it.
+    connection.subscribe(&["u/me/answers"], LOWEST);
+    assert_eq!(connection.bytes(), [0x90, 4, 0, 5, 0, 0]);
+    connection.answer(&delta(&second["id"], None));
+    assert_eq!(connection.bytes(), [0x90, 5, 0, 5, 0, 1, 1]);
+    // The session follows them from here on.
+    connection.subscribe(&["u/alice/events"], ONCE);
+    assert_eq!(connection.bytes(), [0x90, 4, 0, 5, 0, 1]);
+    assert!(!connection.translator.has_requests());
+}
+
+#[test]
+fn refused_subscription_to_everything_has_a_failure_code() {
+    for (code, failure) in [
+        (protocol::ErrorCode::Forbidden, 0x87),
+        (protocol::ErrorCode::Unavailable, 0x80),
+    ] {
+        let mut connection = Connection::connected(MqttVersion::V5);
+        connection.subscribe(&["u/me/events"], ONCE);
+        let id = connection.request()["id"].clone();
+        connection.answer(&refused(&id, code));
+        assert_eq!(connection.bytes().last(), Some(&failure));
+        assert!(!connection.translator.covers("g_1"));
+    }
+    let mut connection = Connection::connected(MqttVersion::V5);
+    connection.subscribe(&["u/me/events"], ONCE);
+    let id = connection.request()["id"].clone();
+    connection.unsubscribe(&["u/me/events"]);
+    connection.bytes();
+    connection.answer(&delta(&id, None));
+    assert_eq!(connection.bytes().last(), Some(&0x80), "removed meanwhile");
+}
+
+#[test]
+fn temporary_refusal_leaves_what_another_subscribe_was_granted() {
+    let [first, second] = [true, false].map(|is_refused_first| {
+        let mut connection = Connection::connected(MqttVersion::V5);
+        let ids = [(); 2].map(|()| {
+            connection.subscribe(&["c/g_1/events"], ONCE);
+            connection.request()["id"].clone()
+        });
+        let (granted, unavailable) = (opened(&ids[0], "g_1"), protocol::ErrorCode::Unavailable);
+        let unavailable = refused(&ids[1], unavailable);
+        let mut codes = Vec::new();
+        for answer in if is_refused_first {
+            [&unavailable, &granted]
+        } else {
+            [&granted, &unavailable]
+        } {
+            connection.answer(answer);
+            codes.push(*connection.bytes().last().unwrap());
+        }
+        assert!(connection.translator.covers("g_1"));
+        codes
+    });
+    assert_eq!(first, [0x80, 1]);
+    assert_eq!(second, [1, 1], "the filter is there");
+}
+
+#[test]
 fn subscription_that_was_removed_meanwhile_is_not_granted() {
     let mut connection = Connection::connected(MqttVersion::V5);
     connection.subscribe(&["c/g_1/events"], ONCE);
     let id = connection.request()["id"].clone();
-    let unsubscribe = UnsubscribePacket {
-        packet_id: 6,
-        filters: vec!["c/g_1/events".to_owned()],
-    };
-    connection.packet(ClientPacket::Unsubscribe(unsubscribe)).unwrap();
+    connection.unsubscribe(&["c/g_1/events"]);
     connection.bytes();
     connection.answer(&opened(&id, "g_1"));
     assert_eq!(connection.bytes().last(), Some(&0x80));
@@ -49,11 +119,7 @@ fn subscription_that_was_removed_meanwhile_is_not_granted() {
 fn unsubscribed_filter_gets_nothing_more() {
     let mut connection = Connection::connected(MqttVersion::V5);
     connection.join("g_1", ONCE);
-    let unsubscribe = UnsubscribePacket {
-        packet_id: 6,
-        filters: vec!["c/g_1/events".to_owned(), "u/me/events".to_owned()],
-    };
-    connection.packet(ClientPacket::Unsubscribe(unsubscribe)).unwrap();
+    connection.unsubscribe(&["c/g_1/events", "u/me/events"]);
     assert_eq!(connection.bytes(), [0xB0, 5, 0, 6, 0, 0, 0x11]);
     assert!(!connection.translator.covers("g_1"));
     connection.event(1, &msg("g_1", 1));
@@ -64,7 +130,7 @@ fn unsubscribed_filter_gets_nothing_more() {
 fn event_comes_once_with_its_number_and_quality() {
     let mut connection = Connection::connected(MqttVersion::V3);
     connection.join("g_1", ONCE);
-    connection.subscribe(&["u/alice/events"], ONCE);
+    connection.subscribe_all("alice");
     connection.bytes();
     connection.event(1, &msg("g_1", 4));
     connection.event(2, r#""t":"typing","c":"g_1","u":"bob","on":true}"#);
@@ -105,7 +171,7 @@ fn resync_reaches_a_client_of_single_conversations() {
             .iter()
             .all(|message| message.0 == 0x30 && message.3 == payload)
     );
-    connection.subscribe(&["u/me/events"], ONCE);
+    connection.subscribe_all("me");
     connection.bytes();
     connection.event(2, resync);
     let messages = connection.messages();

@@ -91,6 +91,25 @@ fn temporary_refusal_ends_the_connection_unacknowledged() {
 }
 
 #[test]
+fn internal_error_is_a_result() {
+    for (version, code) in [(MqttVersion::V3, None), (MqttVersion::V5, Some(0x80))] {
+        let mut connection = Connection::connected(version);
+        connection.subscribe(&["u/me/answers"], LOWEST);
+        connection.bytes();
+        connection.publish("c/g_1/send", json!({"cid": "k1", "b": {}}), ONCE, 7);
+        let id = connection.request()["id"].clone();
+        connection.answer(&refused(&id, protocol::ErrorCode::Internal));
+        assert_eq!(connection.out[0], 0x40);
+        assert_eq!((version == MqttVersion::V5).then(|| connection.out[4]), code);
+        assert_eq!(connection.messages()[0].3["code"], "internal");
+        assert!(
+            connection.translator.is_connected(),
+            "the client would repeat it forever"
+        );
+    }
+}
+
+#[test]
 fn unknown_topic_is_refused_and_the_connection_stays() {
     for (quality, reply) in [(ONCE, Some(0x90)), (LOWEST, None)] {
         let mut connection = Connection::connected(MqttVersion::V5);
@@ -107,6 +126,19 @@ fn unknown_topic_is_refused_and_the_connection_stays() {
         connection.answer(&refused(&id, protocol::ErrorCode::BadRequest));
         assert_eq!(connection.bytes().get(4).copied(), reply);
         assert!(connection.translator.is_connected());
+    }
+}
+
+#[test]
+fn refusal_repeats_the_start_of_a_long_topic() {
+    for (topic, end) in [("é".repeat(30_000), "\"…"), ("x".repeat(64), "x\"")] {
+        let mut connection = Connection::connected(MqttVersion::V5);
+        connection.publish(&topic, json!({}), ONCE, 7);
+        let [ReceivedCommand { request, .. }] = &connection.translator.take_requests()[..] else {
+            panic!("a refusal");
+        };
+        let words = &request.as_ref().unwrap_err().message;
+        assert!(words.ends_with(end) && words.len() < 200, "{words}");
     }
 }
 

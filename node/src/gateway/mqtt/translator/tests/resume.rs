@@ -15,7 +15,7 @@ fn state() -> Bytes {
         connection.event(n, &msg("g_1", n));
     }
     connection.translator.on_end();
-    connection.translator.take_state().unwrap()
+    connection.translator.take_state().unwrap().state
 }
 
 fn resumed(is_clean: bool, state: &[u8], ready: &str) -> (Connection, bool) {
@@ -74,6 +74,10 @@ fn client_of_a_lost_session_is_made_to_synchronise() {
     connection.subscribe(&["u/me/answers"], ONCE);
     assert!(connection.messages().is_empty());
     connection.subscribe(&["u/me/events"], ONCE);
+    let id = connection.request()["id"].clone();
+    connection.answer(&refused(&id, protocol::ErrorCode::Unavailable));
+    assert!(connection.messages().is_empty(), "not subscribed");
+    connection.subscribe_all("me");
     let resync = json!({"t": "resync", "why": "expired"});
     assert_eq!(
         connection.messages(),
@@ -82,7 +86,7 @@ fn client_of_a_lost_session_is_made_to_synchronise() {
     connection.subscribe(&["u/me/events"], ONCE);
     assert!(connection.messages().is_empty(), "once");
     let (mut clean, _) = resumed(true, b"", NEW);
-    clean.subscribe(&["u/me/events"], ONCE);
+    clean.subscribe_all("me");
     assert!(clean.messages().is_empty(), "a clean start expects nothing");
 }
 
@@ -97,7 +101,7 @@ fn session_that_the_client_gave_up_is_not_present() {
     let effect = connection.packet(ClientPacket::Disconnect(disconnect));
     assert_eq!(effect, Ok(PacketEffect::Disconnect(disconnect)));
     connection.translator.on_end();
-    let state = connection.translator.take_state().unwrap();
+    let state = connection.translator.take_state().unwrap().state;
     let (connection, is_present) = resumed(false, &state, RESUMED);
     assert!(!is_present && !connection.translator.covers("g_1"));
 }
@@ -117,12 +121,17 @@ fn session_without_expiry_stays_without_one() {
 #[test]
 fn state_is_written_when_it_changes() {
     let mut connection = Connection::connected(MqttVersion::V5);
-    assert!(connection.translator.take_state().is_some(), "of a new session");
-    assert!(connection.translator.take_state().is_none());
+    let is_lasting =
+        |connection: &mut Connection| connection.translator.take_state().map(|state| state.is_lasting);
+    assert_eq!(is_lasting(&mut connection), Some(true), "of a new session");
+    assert_eq!(is_lasting(&mut connection), None);
     connection.join("g_1", ONCE);
-    assert!(connection.translator.take_state().is_some());
+    assert_eq!(is_lasting(&mut connection), Some(true));
     connection.event(1, &msg("g_1", 1));
-    assert!(connection.translator.take_state().is_some());
+    assert_eq!(is_lasting(&mut connection), Some(false), "the number alone");
     connection.event(2, &msg("g_1", 2));
-    assert!(connection.translator.take_state().is_none(), "said ahead");
+    assert_eq!(is_lasting(&mut connection), None, "said ahead");
+    connection.event(100, &msg("g_1", 100));
+    connection.unsubscribe(&["c/g_1/events"]);
+    assert_eq!(is_lasting(&mut connection), Some(true));
 }
