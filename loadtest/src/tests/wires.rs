@@ -14,12 +14,12 @@ fn free_base() -> u16 {
     let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
     // Below the ports that the system hands out, and different in each process.
     let start = std::process::id() % 2_000;
-    let candidates = (0..2_000).map(|step| 10_000 + 10 * ((start + step) % 2_000) as u16);
-    let mut free = candidates.filter(|base| {
+    let mut candidates = (0..2_000).map(|step| 10_000 + 10 * ((start + step) % 2_000) as u16);
+    let free = candidates.find(|base| {
         let ports = (0..3).flat_map(|node| [base + node, base + 500 + node]);
         ports.into_iter().all(is_free)
     });
-    free.next().expect("some ports are free")
+    free.expect("some ports are free")
 }
 
 /// Runs a scenario on three nodes, and returns its report.

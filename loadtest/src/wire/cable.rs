@@ -10,9 +10,9 @@ mod tests;
 use std::collections::BTreeMap;
 
 use serde_json::json;
+use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
-use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 use self::cable_frames::{CableFrame, MessageHead};
 use super::client_wire::{
@@ -74,7 +74,7 @@ impl CableWire {
     }
 
     fn welcomed(&mut self, frame: &CableFrame<'_>, out: &mut Vec<Message>) {
-        self.sid = frame.sid.clone();
+        self.sid.clone_from(&frame.sid);
         for (c, channel) in &mut self.channels {
             let identifier = identifier(c);
             if frame.restored_ids.iter().any(|id| *id == identifier) {
@@ -208,7 +208,7 @@ impl CableWire {
 }
 
 impl ClientWire for CableWire {
-    fn upgrade(&self, node: &str) -> Result<Request, WsError> {
+    fn upgrade(&self, node: &str) -> Result<Request, String> {
         let WireLogin { device, instance, .. } = &self.login;
         let sid = self
             .sid
@@ -217,7 +217,7 @@ impl ClientWire for CableWire {
         let path = format!("/cable?device={device}&instance={instance}{sid}");
         let mut request = upgrade_to(node, &path, Some(SUBPROTOCOL))?;
         let token = HeaderValue::try_from(format!("Bearer {}", self.login.token));
-        let token = token.map_err(|error| WsError::HttpFormat(error.into()))?;
+        let token = token.map_err(|error| error.to_string())?;
         request.headers_mut().insert("authorization", token);
         Ok(request)
     }

@@ -4,17 +4,17 @@
 //! and each translation shows the oracle what a client of its protocol sees.
 
 use serde::Deserialize;
+use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
-use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 use crate::clock::Nanos;
 
 /// Protocol of one client, with everything that its next connection resumes by.
 pub(crate) trait ClientWire {
     /// Returns the request that opens a connection to a node, host:port.
-    fn upgrade(&self, node: &str) -> Result<Request, WsError>;
+    fn upgrade(&self, node: &str) -> Result<Request, String>;
 
     /// Begins a connection that has just been opened.
     fn begin(&mut self, _out: &mut Vec<Message>) {}
@@ -97,8 +97,9 @@ pub(super) fn upgrade_to(
     node: &str,
     path: &str,
     subprotocol: Option<&'static str>,
-) -> Result<Request, WsError> {
-    let mut request = format!("ws://{node}{path}").into_client_request()?;
+) -> Result<Request, String> {
+    let request = format!("ws://{node}{path}").into_client_request();
+    let mut request = request.map_err(|error| error.to_string())?;
     if let Some(subprotocol) = subprotocol {
         let name = HeaderValue::from_static(subprotocol);
         request.headers_mut().insert("sec-websocket-protocol", name);

@@ -16,8 +16,8 @@ use rumqttc::v5::mqttbytes::v5::{
     ConnAck, ConnectReturnCode, Packet, PingReq, PubAck, Publish, SubAck, SubscribeReasonCode,
 };
 use serde::Deserialize;
+use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
-use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 use self::mqtt_packets::{connect, message, next, response, subscribe};
 use super::client_wire::{ClientWire, CommandHead, EventNumbers, WireEnd, WireLogin, upgrade_to};
@@ -235,7 +235,7 @@ impl MqttWire {
 }
 
 impl ClientWire for MqttWire {
-    fn upgrade(&self, node: &str) -> Result<Request, WsError> {
+    fn upgrade(&self, node: &str) -> Result<Request, String> {
         upgrade_to(node, PATH, Some(SUBPROTOCOL))
     }
 

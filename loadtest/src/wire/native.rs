@@ -1,8 +1,8 @@
 //! Rookery's own protocol, which needs no translation.
 
 use protocol::SUBPROTOCOL;
+use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
-use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 use super::PATH;
 use super::client_wire::{ClientWire, WireEnd, upgrade_to};
@@ -11,7 +11,7 @@ use super::client_wire::{ClientWire, WireEnd, upgrade_to};
 pub(super) struct NativeWire;
 
 impl ClientWire for NativeWire {
-    fn upgrade(&self, node: &str) -> Result<Request, WsError> {
+    fn upgrade(&self, node: &str) -> Result<Request, String> {
         upgrade_to(node, PATH, Some(SUBPROTOCOL))
     }
 

@@ -5,8 +5,8 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
-use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 use super::client_wire::{ClientWire, CommandHead, WireEnd, WireLogin, malformed, upgrade_to};
 use crate::clock::{MILLISECOND, Nanos};
@@ -140,7 +140,7 @@ impl SocketIoWire {
 }
 
 impl ClientWire for SocketIoWire {
-    fn upgrade(&self, node: &str) -> Result<Request, WsError> {
+    fn upgrade(&self, node: &str) -> Result<Request, String> {
         upgrade_to(node, PATH, None)
     }
 

@@ -219,7 +219,7 @@ impl LoadClient {
         // Held until the handshake ends: it limits the rate of new connections.
         let _permit = common.dialer.turn().await;
         let stream = common.dialer.connect(&self.node).await?;
-        let request = self.wire.upgrade(&self.node)?;
+        let request = self.wire.upgrade(&self.node).map_err(std::io::Error::other)?;
         let config = WebSocketConfig::default().read_buffer_size(self.common.read_buffer);
         let handshake = client_async_with_config(request, stream, Some(config));
         // A stopped node accepts the connection in its kernel and never answers.

@@ -70,7 +70,7 @@ pub(super) fn next(received: &mut BytesMut) -> Result<Option<Packet>, WireEnd> {
 /// Returns the native response to command `id` that a PUBACK means.
 pub(super) fn response(id: u64, ack: &PubAck) -> String {
     let properties = ack.properties.as_ref();
-    let properties = properties.map_or(&[][..], |properties| &properties.user_properties);
+    let properties = properties.map_or(&[][..], |properties| &properties.user_properties[..]);
     let value = |name: &str| {
         properties
             .iter()
