@@ -3,17 +3,18 @@
 # has the table. Each run has its own seed; a failed one is printed with the command that repeats it, and its data and
 # history are kept.
 #
-#   scripts/chaos.sh            every fault, full disks, two at once, wrong clocks, removals, moved nodes, drawn ones: a
-#                               quarter of an hour
+#   scripts/chaos.sh            every fault, full disks, two at once, wrong clocks, removals, moved nodes, clients of all
+#                               gateways, drawn ones: a quarter of an hour
 #   scripts/chaos.sh short      a choice of them: three minutes; or another plan's name (loadtest/plans), or random
 #   scripts/chaos.sh pauses     the owner paused, cut off and read from, a hundred times: eight minutes
 #   ROUNDS=20 scripts/chaos.sh  all of it with 20 seeds: a night
+#   WIRE=mqtt scripts/chaos.sh short   the same with clients of this protocol, or of several in turn
 #   BIN=DIR scripts/chaos.sh    the binaries from there instead of a release build
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 rounds=${ROUNDS:-1}
-plans=${*:-every full pairs clocks removals addresses random}
+plans=${*:-every full pairs clocks removals addresses wires random}
 base=${HTTP_BASE:-28080}
 if [ -z "${BIN:-}" ]; then
   make --no-print-directory build
@@ -28,8 +29,10 @@ passed=0 failed=0 skipped=0
 run() { # run NAME SEED ARGUMENTS...
   local name=$1 seed=$2 report=$out/$1-$2
   shift 2
+  local wire=${WIRE:-native}
+  if [ "$name" = wires ]; then wire=${WIRE:-native,socketio,mqtt,actioncable}; fi
   local command=("$BIN/rookery-loadtest" run groups --local 3 --http-base "$base" -p groups=4 -p members=6
-    -p speakers=5 -p kicks=2 -p every=4 --rate 120 --settle 90s --seed "$seed" "$@")
+    -p speakers=5 -p kicks=2 -p every=4 --rate 120 --settle 90s --seed "$seed" --wire "$wire" "$@")
   if "${command[@]}" --report "$report" >"$report.txt" 2>&1; then
     passed=$((passed + 1))
     echo "ok    $name seed $seed: $(grep -E '^[0-9]+ violations' "$report.txt"), $(grep -c '^fault .*Installed' "$report.txt" || true) faults"

@@ -19,6 +19,7 @@ pub(crate) use self::source_addresses::SourceAddresses;
 use crate::pacing::ArrivalProcess;
 use crate::pacing::rate_curve::RateRange;
 use crate::spec::{Fault, FaultKind, RandomFaults, parse_duration};
+use crate::wire::Wire;
 
 /// Loads a Rookery cluster, injects faults, and verifies every delivery promise.
 ///
@@ -151,15 +152,6 @@ pub(crate) struct CollectArgs {
     pub(crate) out: PathBuf,
 }
 
-/// Protocol that the clients speak to the nodes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
-pub(crate) enum Wire {
-    /// Clients of Rookery's WebSocket protocol.
-    Rookery,
-    /// MQTT 3.1.1 at QoS 1.
-    Mqtt,
-}
-
 #[derive(Args, Debug)]
 pub(crate) struct TargetArgs {
     /// The addresses of the nodes of a running cluster, as host:port.
@@ -182,9 +174,9 @@ pub(crate) struct TargetArgs {
     /// Sets a configuration key on all nodes of the local cluster, key=value; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE", requires = "local")]
     pub(crate) settings: Vec<String>,
-    /// The protocol of the nodes: Rookery's WebSocket, or MQTT 3.1.1 at QoS 1, as spoken by any broker.
-    #[arg(long, default_value = "rookery")]
-    pub(crate) wire: Wire,
+    /// The nodes are brokers of MQTT 3.1.1, of any kind: each conversation is a topic, at QoS 1.
+    #[arg(long, conflicts_with = "local")]
+    pub(crate) broker: bool,
     /// The guarantee of an acknowledgement, as text for the report; detected only for nodes that publish it.
     #[arg(long, value_name = "TEXT")]
     pub(crate) guarantee: Option<String>,
@@ -197,13 +189,17 @@ pub(crate) struct TargetArgs {
         conflicts_with = "local"
     )]
     pub(crate) pids: Vec<u32>,
-    /// The token of a client; {user} is replaced by its user name. With MQTT user=password, or empty for none.
+    /// The token of a client; {user} is replaced by its user name. For a broker user=password, or empty for none.
     #[arg(long, default_value = "dev:{user}")]
     pub(crate) token: String,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct LoadArgs {
+    /// The protocol of the clients; several are used in turn, so that the members of a conversation differ [default:
+    /// the scenario file's, or native].
+    #[arg(long = "wire", value_name = "PROTOCOL", value_delimiter = ',')]
+    pub(crate) wires: Vec<Wire>,
     /// Messages per second of all senders together, on a fixed schedule that does not wait for acknowledgements (open
     /// loop). 100..2000 is a ramp over the duration.
     #[arg(long, conflicts_with_all = ["window", "steps"])]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::local_processes::{Error, LocalProcesses};
 use super::sized_disk::RESERVE;
-use crate::args::{TargetArgs, Wire};
+use crate::args::TargetArgs;
 use crate::http;
 use crate::measure::Usage;
 use crate::oracle::RetentionSettings;
@@ -51,7 +51,7 @@ impl LoadTarget {
                 local: None,
                 settings: Vec::new(),
                 pids: args.pids.clone(),
-                metrics: args.wire == Wire::Rookery,
+                metrics: !args.broker,
                 temporary: None,
             });
         };

@@ -84,7 +84,7 @@ impl ClientPool {
         let began = Instant::now();
         let nodes = common.nodes.borrow().len().max(1);
         let handle = |me| match share.owns(me) {
-            true => client::spawn(me, common.clone(), me as usize % nodes, seed),
+            true => client::spawn(me, plan.wire(me), common.clone(), me as usize % nodes, seed),
             false => ClientHandle::elsewhere(),
         };
         let pool = ClientPool {

@@ -1,7 +1,7 @@
 //! Preconditions of a run, checked before anything is started.
 
 use super::Error;
-use crate::args::{RunArgs, Wire};
+use crate::args::RunArgs;
 use crate::load::permitted;
 use crate::setup::Setup;
 use crate::spec::FaultPlan;
@@ -16,14 +16,19 @@ pub(super) fn check(args: &RunArgs, setup: &Setup, faults: &FaultPlan) -> Result
     if args.team.coordinator.is_some() {
         setup.is_for_workers().map_err(Error::Usage)?;
     }
-    if args.target.wire == Wire::Mqtt && !setup.is_plain() {
+    if args.target.broker && !setup.is_plain() {
         return Err(Error::Usage(
-            "--wire mqtt supports only pairs, groups, room and idle at one pace: MQTT has no equivalent of the rest".to_owned(),
+            "--broker supports only pairs, groups, room and idle at one pace: MQTT has no equivalent of the rest".to_owned(),
         ));
     }
-    if args.find.find_max && (args.team.coordinator.is_some() || args.target.wire == Wire::Mqtt) {
+    if args.find.find_max && (args.team.coordinator.is_some() || args.target.broker) {
         return Err(Error::Usage(
-            "--find-max supports neither --coordinator nor --wire mqtt".to_owned(),
+            "--find-max supports neither --coordinator nor --broker".to_owned(),
+        ));
+    }
+    if !setup.plan.wires.is_empty() && (args.target.broker || setup.plan.sizes.is_some()) {
+        return Err(Error::Usage(
+            "--wire supports neither --broker nor the scenario conversations".to_owned(),
         ));
     }
     if !faults.faults.is_empty() && args.target.local.is_none() {
@@ -31,10 +36,8 @@ pub(super) fn check(args: &RunArgs, setup: &Setup, faults: &FaultPlan) -> Result
             "faults need --local: the harness injects faults only into its own processes".to_owned(),
         ));
     }
-    if args.target.wire == Wire::Mqtt && (args.target.local.is_some() || args.team.coordinator.is_some()) {
-        return Err(Error::Usage(
-            "--wire mqtt needs running brokers: it supports neither --local nor --coordinator".to_owned(),
-        ));
+    if args.target.broker && args.team.coordinator.is_some() {
+        return Err(Error::Usage("--broker does not support --coordinator".to_owned()));
     }
     // A coordinator opens no connections of its own.
     if args.team.coordinator.is_none() {

@@ -8,7 +8,7 @@ use super::load_source::LoadSource;
 use super::replicas::Replicas;
 use super::verdict::{RunMeasurements, conclude};
 use super::{Error, run_number};
-use crate::args::{RunArgs, Wire};
+use crate::args::RunArgs;
 use crate::clock::RunClock;
 use crate::cluster::LoadTarget;
 use crate::distributed::Coordinator;
@@ -36,6 +36,9 @@ pub(crate) async fn run(args: &RunArgs, line: Vec<String>) -> Result<bool, Error
             wanted.join(", ")
         )));
     }
+    let of_wires = setup.plan.wires.iter().flat_map(|wire| wire.settings());
+    let of_wires = of_wires.map(|(key, value)| format!("{key}={value}"));
+    let wanted: Vec<String> = wanted.into_iter().chain(of_wires).collect();
     let target = LoadTarget::open(&args.target, needs, &wanted).await?;
     let passed = load(args, line, &setup, &faults, &target).await;
     // Closed in any case: local nodes must not outlive the run. Their data stays after a failure.
@@ -77,7 +80,7 @@ async fn load(
     ));
     let patience = setup_timeout(args, clients);
     let source = match args.team.coordinator {
-        None if args.target.wire == Wire::Mqtt => {
+        None if args.target.broker => {
             LoadSource::Mqtt(MqttPool::assemble(common.clone(), plan, setup.seed, patience).await?)
         }
         None => LoadSource::Here(ClientPool::assemble(common.clone(), plan, setup.seed, patience).await?),
@@ -100,7 +103,7 @@ async fn load(
     let mut disk = SyncProbe::new();
     let mut replicas = Replicas::default();
     // Only Rookery nodes have replicas; nodes that publish metrics publish digests as well.
-    let compares = args.target.wire == Wire::Rookery;
+    let compares = !args.target.broker;
     let probed = target.data().filter(|_| args.probe_disk);
     let (mut found, mut many) = (None, Vec::new());
     source.behave();

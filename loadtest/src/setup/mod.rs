@@ -160,6 +160,11 @@ impl Setup {
         let first = file.parts[0].scenario()?.defaults();
         let given = load.given();
         let mut plan = file.plan(&given)?;
+        plan.wires = if load.wires.is_empty() {
+            file.wires.clone()
+        } else {
+            load.wires.clone()
+        };
         let arrival = match (load.arrival, &file.arrival) {
             (Some(arrival), _) => arrival,
             (None, Some(name)) => ArrivalProcess::from_str(name, true)?,
@@ -232,6 +237,10 @@ impl Setup {
             let of_part = part.parameters.iter().chain(given);
             parameters.extend(of_part.map(|(name, value)| (format!("{prefix}{name}"), value.to_string())));
         }
+        if !self.plan.wires.is_empty() {
+            let names: Vec<_> = self.plan.wires.iter().map(|wire| wire.name()).collect();
+            parameters.insert("wire".to_owned(), names.join("+"));
+        }
         if file.parts.len() > 1 {
             let names: Vec<_> = file.parts.iter().map(|part| part.scenario.as_str()).collect();
             parameters.insert("parts".to_owned(), names.join("+"));
@@ -260,6 +269,7 @@ impl ScenarioFile {
             steps: Vec::new(),
             window: None,
             arrival: None,
+            wires: Vec::new(),
             faults: Vec::new(),
             parts: vec![ScenarioPart {
                 scenario: scenario.name().to_owned(),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::pacing::rate_curve::RateRange;
 use crate::spec::{Fault, Scenario, ScenarioPlan, parse_duration};
+use crate::wire::{Wire, wires};
 
 /// Contents of a scenario file.
 #[derive(Debug, Deserialize)]
@@ -26,6 +27,9 @@ pub(super) struct ScenarioFile {
     pub(super) steps: Vec<f64>,
     pub(super) window: Option<usize>,
     pub(super) arrival: Option<String>,
+    /// Protocols of the clients, in turn.
+    #[serde(default, rename = "wire", deserialize_with = "wires")]
+    pub(super) wires: Vec<Wire>,
     #[serde(default)]
     pub(super) faults: Vec<String>,
     #[serde(rename = "part")]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::args::{Cli, CliCommand};
+use crate::wire::Wire;
 use clap::Parser;
 
 const FILE: &str = r#"
@@ -30,6 +31,25 @@ fn load(line: &str) -> LoadArgs {
         panic!("{cli:?}")
     };
     run.load
+}
+
+#[test]
+fn wires_of_the_file_are_overridden_by_the_command_line() {
+    let file = |wire: &str| ScenarioFile::parse(&format!("{wire}\n[[part]]\nscenario = \"pairs\"\n"));
+    let wires = |wire: &str, line: &str| {
+        let setup = Setup::of(&file(wire).unwrap(), &load(line)).unwrap();
+        (setup.plan.wire(0), setup.plan.wire(1), setup.plan.wire(2))
+    };
+    assert_eq!(wires("", ""), (Wire::Native, Wire::Native, Wire::Native));
+    assert_eq!(
+        wires("wire = [\"mqtt\", \"socketio\"]", ""),
+        (Wire::Mqtt, Wire::SocketIo, Wire::Mqtt)
+    );
+    assert_eq!(
+        wires("wire = \"mqtt\"", "--wire native,actioncable"),
+        (Wire::Native, Wire::ActionCable, Wire::Native)
+    );
+    assert!(file("wire = \"pigeon\"").unwrap_err().contains("pigeon"));
 }
 
 #[test]

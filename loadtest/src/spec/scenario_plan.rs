@@ -8,12 +8,15 @@ use protocol::ConversationKind;
 
 use super::behavior::ClientBehavior;
 use crate::payload::ClientIx;
+use crate::wire::Wire;
 
 /// Plan of a run, which is set up before the load begins.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(crate) struct ScenarioPlan {
     pub(crate) clients: u32,
     pub(crate) conversations: Vec<PlannedConversation>,
+    /// Protocols of the clients, in turn. If empty, all speak the native one.
+    pub(crate) wires: Vec<Wire>,
     /// Clients with a special behavior. The others stay connected and read.
     pub(crate) behaviors: BTreeMap<ClientIx, ClientBehavior>,
     /// Times at which all connections are cut, relative to the start of the load.
@@ -121,6 +124,12 @@ impl ScenarioPlan {
         self.clients += other.clients;
         self.shares
             .push((first..self.clients, share.unwrap_or(speakers as f64)));
+    }
+
+    /// Returns the protocol of a client.
+    pub(crate) fn wire(&self, client: ClientIx) -> Wire {
+        let turn = client as usize % self.wires.len().max(1);
+        self.wires.get(turn).copied().unwrap_or(Wire::Native)
     }
 
     /// Returns all speakers with their shares of the rate. The sum is 1.

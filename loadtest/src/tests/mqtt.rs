@@ -76,7 +76,7 @@ fn load(broker: &Broker, load: &str) -> (Result<bool, String>, Value) {
     let name = load.split(' ').next().unwrap_or_default();
     let folder = std::env::temp_dir().join(format!("rookery-mqtt-{name}-{}", std::process::id()));
     let line = format!(
-        "x run {load} --wire mqtt --nodes {} --settle 20s --report {}",
+        "x run {load} --broker --nodes {} --settle 20s --report {}",
         broker.address,
         folder.display()
     );
@@ -142,8 +142,9 @@ fn what_a_broker_cannot_do_is_refused_before_the_run() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(run::run(&args, line)).unwrap_err().to_string()
     };
-    let team = "x run pairs --wire mqtt --nodes a:1 --coordinator 127.0.0.1:0 --workers 2";
-    assert!(refused(team).contains("--wire mqtt"));
+    let team = "x run pairs --broker --nodes a:1 --coordinator 127.0.0.1:0 --workers 2";
+    assert!(refused(team).contains("--broker"));
+    assert!(refused("x run pairs --broker --wire socketio --nodes a:1").contains("--wire"));
 }
 
 #[test]

@@ -1,12 +1,21 @@
-//! Messages between the clients of the harness and a node: a borrowed reader, and the commands that are sent.
+//! Messages between the clients of the harness and a node: a borrowed reader, the commands that are sent, and the
+//! protocols that carry both.
 
+mod cable;
+mod client_wire;
 mod commands;
+mod mqtt;
+mod native;
+mod socketio;
+mod wire_choice;
 mod wire_frame;
 
+pub(crate) use self::client_wire::{ClientWire, EventNumbers, WireEnd, WireLogin};
 pub(crate) use self::commands::{
     auth, create, del, edit, encode, heartbeat, hist, invite, join, kick, list, members, message_id, newest,
     open, react, read, role, send, send_to, sync, typing, user, watch,
 };
+pub(crate) use self::wire_choice::{Wire, wires};
 pub(crate) use self::wire_frame::{WireCode, WireFrame, WireRefusal};
 
 /// Path of the WebSocket endpoint.

@@ -39,6 +39,7 @@ pub struct ProcessCluster {
 struct NodeProcess {
     id: u64,
     addr: SocketAddr,
+    mqtt: SocketAddr,
     dir: PathBuf,
     process: Option<ProcessGuard>,
 }
@@ -69,16 +70,17 @@ impl ProcessCluster {
                 0 => "bootstrap = true".to_owned(),
                 _ => format!("join = [\"{}\"]", between[0]),
             };
-            let data = dir.join("data");
+            let (mqtt, data) = (reserved_addr(), dir.join("data"));
             let settings = format!(
-                "[server]\nlisten = \"{http}\"\nworkers = 1\n[cluster]\nlisten = \"{listen}\"\n{how}\nshards = 4\n\
-                 election_timeout = \"1s\"\n{}dir = {:?}\n",
+                "[server]\nlisten = \"{http}\"\nworkers = 1\n[mqtt]\nlisten = \"{mqtt}\"\n[cluster]\n\
+                 listen = \"{listen}\"\n{how}\nshards = 4\nelection_timeout = \"1s\"\n{}dir = {:?}\n",
                 SETTINGS, data
             );
             std::fs::write(dir.join("node.toml"), settings).unwrap();
             let mut node = NodeProcess {
                 id: 0,
                 addr: *http,
+                mqtt,
                 dir,
                 process: None,
             };
@@ -107,6 +109,11 @@ impl ProcessCluster {
     /// Returns the address for a node's clients.
     pub fn addr(&self, at: usize) -> SocketAddr {
         self.nodes[at].addr
+    }
+
+    /// Returns the address of a node's listener for MQTT.
+    pub fn mqtt_addr(&self, at: usize) -> SocketAddr {
+        self.nodes[at].mqtt
     }
 
     /// Returns the node that owns a conversation or user, and the two others.

@@ -13,20 +13,18 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio_tungstenite::tungstenite::Error as WsError;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use super::HarnessCommand;
 use super::state::ClientState;
+use super::{DEVICE, HarnessCommand};
 use crate::clock::Nanos;
 use crate::load::SharedRun;
 use crate::pacing::{PreciseTimer, Schedule};
 use crate::payload::ClientIx;
 use crate::spec::ClientBehavior;
-use crate::wire;
+use crate::wire::{ClientWire, Wire, WireLogin};
 
 /// One client and its connection.
 pub(super) struct LoadClient {
@@ -34,6 +32,9 @@ pub(super) struct LoadClient {
     common: Rc<SharedRun>,
     commands: mpsc::UnboundedReceiver<Box<HarnessCommand>>,
     state: ClientState,
+    wire: Box<dyn ClientWire>,
+    /// Messages of the wire to be written.
+    out: Vec<Message>,
     rng: StdRng,
     token: String,
     /// Indexes of the views that this client sends to, and the position of the next one.
@@ -78,6 +79,7 @@ impl LoadClient {
     /// `first` is the index of the first node.
     pub(super) fn new(
         me: ClientIx,
+        wire: Wire,
         common: Rc<SharedRun>,
         commands: mpsc::UnboundedReceiver<Box<HarnessCommand>>,
         first: usize,
@@ -85,13 +87,21 @@ impl LoadClient {
     ) -> LoadClient {
         let user = common.context.borrow().payload.user(me);
         let node = common.nodes.borrow().get(first).cloned().unwrap_or_default();
+        let token = common.token.replace("{user}", &user);
+        let wire = wire.client(WireLogin {
+            token: token.clone(),
+            device: DEVICE.to_owned(),
+            instance: common.instance.clone(),
+        });
         LoadClient {
             me,
-            token: common.token.replace("{user}", &user),
+            token,
             alarm: common.alarms.alarm(),
             common,
             commands,
-            state: ClientState::new(me),
+            state: ClientState::new(me, wire.numbers()),
+            wire,
+            out: Vec::new(),
             // Each client has its own random numbers, so a run does not depend on the order of wakes.
             rng: StdRng::seed_from_u64(seed ^ (u64::from(me) << 32)),
             speaks: Vec::new(),
@@ -209,11 +219,7 @@ impl LoadClient {
         // Held until the handshake ends: it limits the rate of new connections.
         let _permit = common.dialer.turn().await;
         let stream = common.dialer.connect(&self.node).await?;
-        let mut request = format!("ws://{}{}", self.node, wire::PATH).into_client_request()?;
-        request.headers_mut().insert(
-            "sec-websocket-protocol",
-            HeaderValue::from_static(protocol::SUBPROTOCOL),
-        );
+        let request = self.wire.upgrade(&self.node).map_err(std::io::Error::other)?;
         let config = WebSocketConfig::default().read_buffer_size(self.common.read_buffer);
         let handshake = client_async_with_config(request, stream, Some(config));
         // A stopped node accepts the connection in its kernel and never answers.

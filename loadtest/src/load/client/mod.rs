@@ -1,4 +1,5 @@
-//! Simulated client: a WebSocket connection that reconnects, and the state that outlives it.
+//! Simulated client: a WebSocket connection that reconnects, and the state that outlives it. The wire of the client
+//! translates between the native frames of its state and the messages of its connection.
 //!
 //! All clients of a process run on one thread. Each wakes once for all frames that have arrived, and writes all its
 //! output with one flush. The harness shares its cores with the measured servers.
@@ -19,6 +20,10 @@ use crate::oracle::ConvIx;
 use crate::pacing::LoadPace;
 use crate::payload::ClientIx;
 use crate::spec::ClientBehavior;
+use crate::wire::Wire;
+
+/// Device of each client, whose user is its own.
+const DEVICE: &str = "loadtest";
 
 /// Command of the harness to one client.
 pub(crate) enum HarnessCommand {
@@ -139,9 +144,15 @@ pub(crate) struct ClientHandle {
 }
 
 /// Starts a client, which connects at once. `first` is the index of its first node.
-pub(crate) fn spawn(me: ClientIx, common: Rc<SharedRun>, first: usize, seed: u64) -> ClientHandle {
+pub(crate) fn spawn(
+    me: ClientIx,
+    wire: Wire,
+    common: Rc<SharedRun>,
+    first: usize,
+    seed: u64,
+) -> ClientHandle {
     let (sender, receiver) = mpsc::unbounded_channel();
-    tokio::task::spawn_local(LoadClient::new(me, common, receiver, first, seed).run());
+    tokio::task::spawn_local(LoadClient::new(me, wire, common, receiver, first, seed).run());
     ClientHandle {
         commands: Some(sender),
     }

@@ -145,7 +145,14 @@ impl ClientPool {
     /// Connects a member, joins the channel and disconnects again.
     async fn come_and_go(&self, client: ClientIx, name: &ConversationId) -> Option<()> {
         let nodes = self.common.nodes.borrow().len().max(1);
-        let handle = client::spawn(client, self.common.clone(), client as usize % nodes, self.seed);
+        let wire = self.plan.wire(client);
+        let handle = client::spawn(
+            client,
+            wire,
+            self.common.clone(),
+            client as usize % nodes,
+            self.seed,
+        );
         let came = change_membership(&handle, name, MembershipCommand::Join).await;
         handle.send(HarnessCommand::Quit);
         came

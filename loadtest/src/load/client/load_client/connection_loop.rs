@@ -12,6 +12,9 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::{DisconnectCause, LoadClient};
 use crate::clock::{MILLISECOND, Nanos, SECOND};
+use crate::measure::RunContext;
+use crate::oracle::ViolationKind;
+use crate::wire::WireEnd;
 
 /// Maximum number of frames read before frames are written.
 const FRAMES_PER_WAKE: usize = 256;
@@ -27,6 +30,8 @@ impl LoadClient {
     ) -> DisconnectCause {
         let common = self.common.clone();
         self.state.connected(&self.token, &self.common.instance);
+        self.out.clear();
+        self.wire.begin(&mut self.out);
         let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
         let began = common.context.borrow().clock.now();
         let (mut last_received, mut last_heartbeat) = (began, began);
@@ -55,10 +60,10 @@ impl LoadClient {
                     return DisconnectCause::Dropped;
                 }
                 // A stopped or isolated node sends nothing, not even a TCP reset. Only this timeout detects it.
-                let patience = if self.state.online {
-                    interval * 5 / 2
-                } else {
-                    5 * SECOND
+                let patience = match self.wire.liveness_timeout() {
+                    Some(timeout) if self.state.online => timeout,
+                    None if self.state.online => interval * 5 / 2,
+                    _ => 5 * SECOND,
                 };
                 if now >= last_received + patience {
                     return DisconnectCause::Lost(format!(
@@ -75,7 +80,10 @@ impl LoadClient {
             };
             // Queued without a flush: `wait` flushes all frames of this wake with one write.
             for text in self.state.out.drain(..) {
-                if let Err(error) = Pin::new(&mut socket).start_send(Message::text(text)) {
+                self.wire.send(text, &mut self.out);
+            }
+            for message in self.out.drain(..) {
+                if let Err(error) = Pin::new(&mut socket).start_send(message) {
                     return DisconnectCause::Lost(error.to_string());
                 }
             }
@@ -140,10 +148,12 @@ impl LoadClient {
             let mut context = None;
             while handled < frames {
                 match Pin::new(&mut *socket).poll_next(cx) {
-                    Poll::Ready(Some(Ok(Message::Text(text)))) => {
+                    Poll::Ready(Some(Ok(message @ (Message::Text(_) | Message::Binary(_))))) => {
                         let context = context.get_or_insert_with(|| common.context.borrow_mut());
                         context.received = context.clock.now();
-                        self.state.text(&text, context);
+                        if let Err(end) = self.received(&message, context) {
+                            return Poll::Ready(Err(end));
+                        }
                         handled += 1;
                     }
                     Poll::Ready(Some(Ok(Message::Close(frame)))) => {
@@ -189,10 +199,25 @@ impl LoadClient {
         .await
     }
 
+    /// Processes a message of the node.
+    fn received(&mut self, message: &Message, context: &mut RunContext) -> Result<(), DisconnectCause> {
+        let (wire, state) = (&mut self.wire, &mut self.state);
+        let received = wire.receive(message, &mut self.out, &mut |frame| state.text(frame, context));
+        received.map_err(|end| {
+            if let WireEnd::Malformed(detail) = &end {
+                context
+                    .oracle
+                    .violate(ViolationKind::Malformed, None, Some(self.me), 0, detail.clone());
+            }
+            DisconnectCause::Lost(end.to_string())
+        })
+    }
+
     /// Records a close code. Codes from 4200 to 4599 end the session for good.
     fn closed(&mut self, code: u16) {
         if (4200..4600).contains(&code) {
             self.state.forget_session();
+            self.wire.forget();
         }
         let context = &mut *self.common.context.borrow_mut();
         context.recorder.error(&format!("closed {code}"));

@@ -18,13 +18,13 @@ use tokio::sync::oneshot;
 use self::actions::PendingChange;
 pub(super) use self::probe::{HttpRead, ProbedRead};
 use self::sync::SyncProgress;
-use super::MembershipCommand;
 use super::conversation_view::ConversationView;
+use super::{DEVICE, MembershipCommand};
 use crate::clock::Nanos;
 use crate::measure::RunContext;
 use crate::oracle::{AcknowledgedSeqs, ConvIx, Reading, Resyncs};
 use crate::payload::{ClientIx, MessageTag};
-use crate::wire;
+use crate::wire::{self, EventNumbers};
 
 /// State of one client, which outlives its connections.
 pub(crate) struct ClientState {
@@ -40,9 +40,10 @@ pub(crate) struct ClientState {
     pub(crate) out: Vec<String>,
     /// `true` from `ready` until the connection ends.
     pub(crate) online: bool,
-    /// Session that may be resumed, and the session seq of its last event.
+    /// Session that may be resumed, and the session seq of its last event; `None` if the next event may have any.
     sid: Option<String>,
-    n: u64,
+    n: Option<u64>,
+    numbers: EventNumbers,
     pub(crate) hb_ms: u64,
     /// Reconnect delay that the node asked for before it closed.
     pub(crate) retry_ms: Option<u64>,
@@ -168,7 +169,8 @@ impl PendingRequest {
 // === impl ClientState ===
 
 impl ClientState {
-    pub(crate) fn new(me: ClientIx) -> ClientState {
+    /// `numbers`: what the client's protocol shows of the session seqs.
+    pub(crate) fn new(me: ClientIx, numbers: EventNumbers) -> ClientState {
         ClientState {
             me,
             views: Vec::new(),
@@ -180,7 +182,8 @@ impl ClientState {
             out: Vec::new(),
             online: false,
             sid: None,
-            n: 0,
+            n: Some(0),
+            numbers,
             hb_ms: 30_000,
             retry_ms: None,
             returning: None,
@@ -262,8 +265,8 @@ impl ClientState {
     /// Queues the authentication for an open connection, with a resume of the last session if there is one.
     pub(crate) fn connected(&mut self, token: &str, instance: &str) {
         let id = self.request(PendingRequest::Auth, Vec::new());
-        let resume = self.sid.as_deref().map(|sid| (sid, self.n));
-        let auth = wire::auth(token, "loadtest", instance, resume);
+        let resume = self.sid.as_deref().map(|sid| (sid, self.n.unwrap_or(0)));
+        let auth = wire::auth(token, DEVICE, instance, resume);
         self.out.push(wire::encode(Some(id), auth));
     }
 
@@ -363,7 +366,8 @@ impl ClientState {
     /// Queues a heartbeat with the session seq up to which events were processed.
     pub(crate) fn heartbeat(&mut self) {
         // Without an id, so that the response needs no handling.
-        self.out.push(wire::encode(None, wire::heartbeat(self.n)));
+        self.out
+            .push(wire::encode(None, wire::heartbeat(self.n.unwrap_or(0))));
     }
 
     fn request(&mut self, task: PendingRequest, bases: Vec<Basis>) -> u64 {

@@ -8,7 +8,7 @@ use crate::load::client::conversation_view::{ConversationView, EventDecision};
 use crate::measure::RunContext;
 use crate::oracle::{ChangeKind, Resyncs, SeenEvent, ViolationKind};
 use crate::payload::{MessageTag, Ordinal};
-use crate::wire::{WireCode, WireFrame, WireRefusal};
+use crate::wire::{EventNumbers, WireCode, WireFrame, WireRefusal};
 
 impl ClientState {
     /// Processes one text frame.
@@ -108,16 +108,22 @@ impl ClientState {
     }
 
     fn number(&mut self, n: u64, kind: &str, context: &mut RunContext) {
+        // The events between may be for none of the client's subscriptions.
+        if self.numbers == EventNumbers::Partial {
+            return;
+        }
         // A full outbound queue drops numbered events. The `resync` that reports the loss may follow a jump; no other
         // event may.
-        let announced = kind == "resync" && n > self.n;
-        if n != self.n + 1 && !announced {
-            let detail = format!("event {kind:?} has n={n} after n={}", self.n);
+        if let Some(last) = self.n
+            && n != last + 1
+            && !(kind == "resync" && n > last)
+        {
+            let detail = format!("event {kind:?} has n={n} after n={last}");
             context
                 .oracle
                 .violate(ViolationKind::NumberHole, None, Some(self.me), n, detail);
         }
-        self.n = n;
+        self.n = Some(n);
     }
 
     fn ready(&mut self, frame: &WireFrame<'_>, context: &mut RunContext) {
@@ -125,15 +131,8 @@ impl ClientState {
             .retain(|_, asked| !matches!(asked.task, PendingRequest::Auth));
         self.online = true;
         self.retry_ms = None;
-        let (n, now) = (frame.n.unwrap_or(0), context.clock.now());
-        // A resumed session must continue exactly at the session seq that the client has confirmed.
-        if frame.resumed && (self.sid.is_none() || n != self.n) {
-            let detail = format!("resumed at n={n} where n={} was requested", self.n);
-            context
-                .oracle
-                .violate(ViolationKind::ResumeWrong, None, Some(self.me), n, detail);
-        }
-        self.n = n;
+        let now = context.clock.now();
+        self.begins_at(frame, context);
         self.sid = frame.sid.map(str::to_owned);
         if let Some(since) = self.returning {
             context.recovery.online(since, now, frame.resumed);
@@ -148,10 +147,31 @@ impl ClientState {
             }
         }
         let line = format!(
-            "client {} is ready, resumed {} {:?} at n={n}",
-            self.me, frame.resumed, frame.why
+            "client {} is ready, resumed {} {:?} at n={:?}",
+            self.me, frame.resumed, frame.why, self.n
         );
         context.oracle.note(now, line);
+    }
+
+    /// Begins the numbers of a connection's events.
+    fn begins_at(&mut self, frame: &WireFrame<'_>, context: &mut RunContext) {
+        if self.numbers != EventNumbers::Exact {
+            self.n = None;
+            // Receipts may be repeated, or missing.
+            for view in &self.views {
+                context.oracle.forget_receipts(view.conv, self.me);
+            }
+            return;
+        }
+        let n = frame.n.unwrap_or(0);
+        // A resumed session must continue exactly at the session seq that the client has confirmed.
+        if frame.resumed && (self.sid.is_none() || Some(n) != self.n) {
+            let detail = format!("resumed at n={n} where n={:?} was requested", self.n);
+            context
+                .oracle
+                .violate(ViolationKind::ResumeWrong, None, Some(self.me), n, detail);
+        }
+        self.n = Some(n);
     }
 
     /// Requests every event above the cursors. Live events are held until the response.
