@@ -62,9 +62,9 @@ impl Noting {
 
     /// Has messages sent until one of them is noted, and returns when it is. What was sent before the client's
     /// subscription stood is behind a jump.
-    async fn hears(&mut self, cluster: &ProcessCluster, at: usize, c: &str, cid: &str) {
+    async fn receives_from(&mut self, cluster: &ProcessCluster, at: usize, c: &str, cid: &str) {
         let mut n = 0;
-        eventually("a client hears of a conversation", async || {
+        eventually("a client receives from a conversation", async || {
             n += 1;
             says(cluster, at, c, &format!("{cid}-{n}")).await;
             self.ask(json!({"t":"hb"})).await;
@@ -129,7 +129,7 @@ async fn a_resume_from_a_frozen_node_is_exact_and_for_members_only() {
         let mut carol = Noting::connect(cluster.addr(still), "carol").await;
         for (client, name) in [(&mut bob, "bob"), (&mut carol, "carol")] {
             let cid = format!("seen{round}-{name}");
-            client.hears(&cluster, owner, c, &cid).await;
+            client.receives_from(&cluster, owner, c, &cid).await;
         }
 
         cluster.suspend(still);
@@ -164,7 +164,9 @@ async fn a_resume_from_a_frozen_node_is_exact_and_for_members_only() {
         }
         resumed += 1;
         // What was said before the subscription stood is behind a `resync`; what is said after it comes.
-        carol.hears(&cluster, owner, c, &format!("end{round}")).await;
+        carol
+            .receives_from(&cluster, owner, c, &format!("end{round}"))
+            .await;
         bob.ask(json!({"t":"hb"})).await;
 
         let seqs = carol.seqs();
