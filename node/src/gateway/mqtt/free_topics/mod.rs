@@ -18,9 +18,6 @@ mod outgoing_queue;
 mod topic_filter;
 mod topic_message;
 
-#[cfg(test)]
-mod tests;
-
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -51,3 +48,6 @@ impl TcpProtocol for FreeTopics {
         (TopicsHandler::new(link, self.broker.clone()), TopicsFraming)
     }
 }
+
+#[cfg(test)]
+mod tests;
