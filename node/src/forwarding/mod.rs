@@ -8,15 +8,22 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cluster::{Cluster, NodeId, Responder};
+use cluster::{CallError, Cluster, NodeId, Responder};
 use futures::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use crate::rpc;
 use crate::rpc::forward::ForwardedRequest;
 pub(crate) use crate::rpc::forward::{ForwardedAction, ForwardedResponse};
 
+/// Time after which the holder reports a payload as pending whose packets are not accepted yet, so that a silent node is
+/// noticed however long they wait.
+pub(crate) const POST_STEP: Duration = Duration::from_secs(5);
+/// Repetitions of a request after a lost connection to the holder, and the time before each.
+const REPETITIONS: u32 = 2;
+const REPEAT_AFTER: Duration = Duration::from_millis(250);
 /// Time for a response beyond the one that a request waits by itself.
 const RESPONSE_TIME: Duration = Duration::from_secs(5);
 /// Maximum bytes of the payloads that wait for a response. They share the queue to a node with the commands of all
@@ -84,18 +91,28 @@ impl RequestForwarder {
         // Polls are small: they need no room, and those of others must not wait for it.
         let bytes = match &action {
             ForwardedAction::Post(payload) => payload.len().min(WAITING_BYTES),
-            ForwardedAction::Find | ForwardedAction::Poll => 0,
+            ForwardedAction::Find | ForwardedAction::Poll(_) | ForwardedAction::AwaitPost => 0,
         };
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let deadline = wait + RESPONSE_TIME;
-        let room = tokio::time::timeout(deadline, self.inner.room.acquire_many(bytes)).await;
+        let deadline = Instant::now() + wait + RESPONSE_TIME;
+        let room = tokio::time::timeout_at(deadline, self.inner.room.acquire_many(bytes)).await;
         let Ok(Ok(_room)) = room else {
             return ForwardedResponse::Refused;
         };
-        let request = ForwardedRequest { connection, action };
-        let body = cluster.call(NodeId(node), rpc::FORWARD, rpc::encode(&request), deadline);
+        let mut repetitions = if action.is_repeatable() { REPETITIONS } else { 0 };
+        let body = rpc::encode(&ForwardedRequest { connection, action });
+        let response = loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let response = cluster.call(NodeId(node), rpc::FORWARD, body.clone(), left).await;
+            let is_lost = matches!(response, Err(CallError::Lost | CallError::Unreachable));
+            if !is_lost || repetitions == 0 || Instant::now() + REPEAT_AFTER >= deadline {
+                break response;
+            }
+            repetitions -= 1;
+            tokio::time::sleep(REPEAT_AFTER).await;
+        };
         // The connections of a failed node are lost, and the client opens a new one.
-        let response = body.await.ok().and_then(|body| rpc::decode(&body).ok());
+        let response = response.ok().and_then(|body| rpc::decode(&body).ok());
         response.unwrap_or(ForwardedResponse::Unknown)
     }
 

@@ -15,10 +15,13 @@ pub(crate) struct ForwardedRequest {
 pub(crate) enum ForwardedAction {
     /// Asks whether the client is authenticated.
     Find,
-    /// Waits for the next payload to the client.
-    Poll,
+    /// Waits for the next payload to the client. The text is another one for each poll of the client, and the same one
+    /// for a repetition of a poll.
+    Poll(String),
     /// Hands over a payload of the client.
     Post(String),
+    /// Waits further for a payload whose packets were not accepted yet.
+    AwaitPost,
 }
 
 /// Response of the connection's node.
@@ -35,6 +38,17 @@ pub(crate) enum ForwardedResponse {
     Unknown,
     /// The request is refused, and the connection may have ended.
     Refused,
+    /// The packets of the payload are not accepted yet.
+    Pending,
+}
+
+// === impl ForwardedAction ===
+
+impl ForwardedAction {
+    /// Returns true if a repetition has no further effect.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        matches!(self, ForwardedAction::Find | ForwardedAction::Poll(_))
+    }
 }
 
 #[cfg(test)]
@@ -49,11 +63,15 @@ mod tests {
             action,
         };
         golden(request(ForwardedAction::Find), &[1, 0xac, 2, 0]);
-        golden(request(ForwardedAction::Poll), &[1, 0xac, 2, 1]);
+        golden(
+            request(ForwardedAction::Poll("t".to_owned())),
+            &[1, 0xac, 2, 1, 1, b't'],
+        );
         golden(
             request(ForwardedAction::Post("3".to_owned())),
             &[1, 0xac, 2, 2, 1, b'3'],
         );
+        golden(request(ForwardedAction::AwaitPost), &[1, 0xac, 2, 3]);
         golden(
             ForwardedResponse::Served {
                 is_identified: true,
@@ -63,5 +81,6 @@ mod tests {
         );
         golden(ForwardedResponse::Unknown, &[1, 1]);
         golden(ForwardedResponse::Refused, &[1, 2]);
+        golden(ForwardedResponse::Pending, &[1, 3]);
     }
 }

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use serde_json::json;
 
 use node::testkit::session::say;
-use node::testkit::{Call, Client, Node, PollingClient, SocketIoClient, TestCluster};
+use node::testkit::{
+    Call, Client, HumanDuration, Node, PollingClient, Reply, SocketIoClient, TestCluster, eventually,
+};
 
 #[tokio::test]
 async fn client_recovers_on_another_node() {
@@ -63,6 +65,103 @@ async fn requests_of_a_polling_client_go_to_any_node() {
         let poll = Call::new("GET", &bob.path).send(addr).await.unwrap();
         assert_eq!(poll.status, 400);
     }
+    cluster.stop().await;
+}
+
+/// A proxy repeats a poll at another node when the first one has failed meanwhile, before its answer or behind it.
+#[tokio::test]
+async fn poll_that_a_proxy_repeats_at_another_node_is_one_poll() {
+    let cluster = TestCluster::start().await;
+    let addrs: Vec<SocketAddr> = cluster.nodes.iter().map(Node::addr).collect();
+    let mut alice = cluster.nodes[0].client("alice").await;
+    let mut bob = PollingClient::open(&addrs).await;
+    bob.connect(json!({"token": "dev:bob"})).await;
+    say(&mut alice, "bob", "first").await;
+    bob.event("msg").await;
+    for round in 0..5 {
+        let cid = format!("m{round}");
+        let path = format!("{}&t=poll{round}", bob.path);
+        let polls = [1, 2].map(|node| Call::new("GET", &path).send(addrs[node]));
+        let (replies, ()) = tokio::join!(futures::future::join_all(polls), async {
+            say(&mut alice, "bob", &cid).await;
+        });
+        let replies: Vec<Reply> = replies.into_iter().map(Option::unwrap).collect();
+        // The first one is given up if the second one has come before its answer.
+        assert!(
+            replies.iter().all(|reply| [200, 400].contains(&reply.status)),
+            "{replies:?}"
+        );
+        let answered = replies.iter().find(|reply| reply.status == 200).unwrap();
+        for addr in &addrs {
+            let again = Call::new("GET", &path).send(*addr).await.unwrap();
+            assert_eq!((again.status, &again.text), (200, &answered.text));
+        }
+        if answered.text.contains("2\x1e") || answered.text.ends_with('2') {
+            bob.post("3").await;
+        }
+        if !answered.text.contains(&format!(r#""cid":"{cid}""#)) {
+            assert_eq!(bob.event("msg").await["cid"], cid);
+        }
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn second_poll_at_another_node_ends_the_connection() {
+    let cluster = TestCluster::start().await;
+    let addrs: Vec<SocketAddr> = cluster.nodes.iter().map(Node::addr).collect();
+    let mut bob = PollingClient::open(&addrs).await;
+    bob.connect(json!({"token": "dev:bob"})).await;
+    eventually("two polls meet at the holder", async || {
+        let polls = [1, 2].map(|node| {
+            let poll = Call::new("GET", &format!("{}&t=poll{node}", bob.path));
+            poll.send(addrs[node])
+        });
+        let replies = futures::future::join_all(polls).await;
+        replies
+            .iter()
+            .any(|reply| reply.as_ref().is_some_and(|reply| reply.status == 400))
+    })
+    .await;
+    for addr in addrs {
+        let poll = Call::new("GET", &bob.path).send(addr).await.unwrap();
+        assert_eq!(poll.status, 400);
+    }
+    cluster.stop().await;
+}
+
+/// Longer than a node waits for the response of another one.
+#[tokio::test]
+async fn forwarded_payload_above_the_rate_is_accepted_in_full() {
+    const SENDS: usize = 50;
+    let cluster = TestCluster::with(|config| {
+        config.session.ping_interval = HumanDuration::secs(1);
+        config.limits.sends_per_second = 5;
+        config.tuning.sends_burst = Some(5);
+    })
+    .await;
+    let addrs: Vec<SocketAddr> = cluster.nodes.iter().map(Node::addr).collect();
+    let mut bob = PollingClient::open(&addrs).await;
+    bob.connect(json!({"token": "dev:bob"})).await;
+    let send = |n: usize| {
+        let send = json!(["send", {"to": "alice", "cid": format!("k{n}"), "b": {}}]);
+        format!("42{n}{send}")
+    };
+    let payload = (0..SENDS).map(send).collect::<Vec<_>>().join("\x1e");
+    let post = async {
+        let post = Call::new("POST", &bob.path).text(&payload).send(addrs[1]);
+        let posted = post.await.unwrap();
+        assert_eq!((posted.status, &*posted.text), (200, "ok"));
+    };
+    let acks = async {
+        let mut acks = 0;
+        while acks < SENDS {
+            let poll = bob.get().await;
+            assert_eq!(poll.status, 200, "{poll:?}");
+            acks += poll.text.matches(r#"[{"t":"ack","#).count();
+        }
+    };
+    tokio::join!(post, acks);
     cluster.stop().await;
 }
 

@@ -64,7 +64,11 @@ async fn serve<A: EngineApp>(
     table: web::Data<EngineTable>,
 ) -> HttpResponse {
     let worker: Rc<WorkerContext> = Rc::clone(&worker);
-    let EngineQuery { transport, sid } = match EngineQuery::parse(request.query_string()) {
+    let EngineQuery {
+        transport,
+        sid,
+        poll_id,
+    } = match EngineQuery::parse(request.query_string()) {
         Ok(query) => query,
         Err(refusal) => return refusal.response(),
     };
@@ -75,7 +79,8 @@ async fn serve<A: EngineApp>(
     let method = request.method().clone();
     let served = match (transport, sid) {
         (EngineTransport::Polling, Some(sid)) if method == Method::GET => {
-            poll(&request, &table, &settings, &sid).await
+            let found = table.find(&sid);
+            poll(&request, found, poll_id, &settings).await
         }
         (EngineTransport::Polling, Some(sid)) if method == Method::POST => {
             post((&request, payload), &table, &settings, &sid).await
@@ -135,9 +140,13 @@ fn open_polled<A: EngineApp>(
 }
 
 /// Waits for the next payload of a connection.
-async fn poll(request: &HttpRequest, table: &EngineTable, settings: &EngineSettings, sid: &str) -> Served {
-    let engine = table.find(sid)?;
-    let (is_identified, payload) = engine.poll(settings.ping_interval).await?;
+async fn poll(
+    request: &HttpRequest,
+    found: Result<FoundEngine, EngineRefusal>,
+    id: Option<String>,
+    settings: &EngineSettings,
+) -> Served {
+    let (is_identified, payload) = found?.poll(id, settings.ping_interval).await?;
     if is_identified {
         identify(request);
     }
@@ -165,7 +174,7 @@ async fn post(
     let Some(payload) = read_body(payload, settings.max_payload).await? else {
         return Ok(Ok(HttpResponse::build(StatusCode::PAYLOAD_TOO_LARGE).finish()));
     };
-    engine.post(payload, settings.ping_interval).await?;
+    engine.post(payload).await?;
     Ok(Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/html"))
         .insert_header((CACHE_CONTROL, "no-store"))

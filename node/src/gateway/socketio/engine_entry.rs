@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use super::engine_query::EngineRefusal;
+use crate::forwarding::POST_STEP;
 use crate::session::messages::Disconnect;
 
 /// Bound of the queued calls of one connection. One request of each kind is served at a time.
@@ -17,11 +19,12 @@ const CALLS: usize = 4;
 pub(super) struct EngineEntry {
     output: mpsc::Sender<OutputCall>,
     input: mpsc::Sender<InputCall>,
-    is_polling: Arc<AtomicBool>,
     is_posting: Arc<AtomicBool>,
     /// True while an upgrade is in progress, and after it.
     has_upgrade: Arc<AtomicBool>,
     is_identified: Arc<AtomicBool>,
+    /// Payload of another node whose packets were not accepted yet when that node last asked.
+    pending_post: Arc<Mutex<Option<PendingPost>>>,
 }
 
 /// Ends of the channels for the two tasks of a connection.
@@ -34,14 +37,23 @@ pub(super) struct EngineCalls {
 
 /// Call to the output of a connection.
 pub(super) enum OutputCall {
-    /// Answers with the next payload.
-    Poll(oneshot::Sender<Bytes>),
+    /// Answers with the next payload. A second poll at once gets no answer, and ends the connection.
+    Poll(EnginePoll, oneshot::Sender<Bytes>),
     /// Announces an upgrade, during which no poll waits for long.
     Probe(oneshot::Sender<()>),
     /// Ends an upgrade that did not come about.
     EndProbe,
     /// Sends all payloads to this channel from now on.
     Upgrade(mpsc::Sender<Bytes>),
+}
+
+/// Poll of a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct EnginePoll {
+    /// Text that the client makes anew for each poll; `None`: it makes none.
+    pub(super) id: Option<String>,
+    /// True if another node forwards the poll, and its answer may be lost with that node.
+    pub(super) is_forwarded: bool,
 }
 
 /// Call to the input of a connection.
@@ -67,6 +79,12 @@ pub(super) enum PostResult {
     Refused,
 }
 
+/// Payload whose packets are not accepted yet.
+struct PendingPost {
+    result: oneshot::Receiver<PostResult>,
+    _served: ServedRequest,
+}
+
 /// Marks that a request of one kind is being served.
 struct ServedRequest(Arc<AtomicBool>);
 
@@ -80,10 +98,10 @@ impl EngineEntry {
         let entry = EngineEntry {
             output,
             input,
-            is_polling: Arc::default(),
             is_posting: Arc::default(),
             has_upgrade: Arc::default(),
             is_identified: is_identified.clone(),
+            pending_post: Arc::default(),
         };
         let calls = EngineCalls {
             output: output_calls,
@@ -102,13 +120,9 @@ impl EngineEntry {
     ///
     /// # Errors
     /// A second poll at once, which ends the connection, and a connection that has ended or was upgraded.
-    pub(super) async fn poll(&self) -> Result<Bytes, EngineRefusal> {
-        let Some(_served) = ServedRequest::begin(&self.is_polling) else {
-            self.end(Disconnect::Lost).await;
-            return Err(EngineRefusal::BadRequest);
-        };
+    pub(super) async fn poll(&self, request: EnginePoll) -> Result<Bytes, EngineRefusal> {
         let (sender, payload) = oneshot::channel();
-        let called = self.output.send(OutputCall::Poll(sender)).await;
+        let called = self.output.send(OutputCall::Poll(request, sender)).await;
         called.map_err(|_| EngineRefusal::UnknownId)?;
         payload.await.map_err(|_| EngineRefusal::BadRequest)
     }
@@ -119,21 +133,54 @@ impl EngineEntry {
     /// A second request at once and a malformed payload, which both end the connection, and a connection that has ended
     /// or was upgraded.
     pub(super) async fn post(&self, payload: String) -> Result<(), EngineRefusal> {
+        self.begin_post(payload).await?.accepted().await
+    }
+
+    /// Hands over a payload that another node forwards. Returns false if its packets are not accepted yet after
+    /// `POST_STEP`: that node asks again by [`await_post`](Self::await_post).
+    ///
+    /// # Errors
+    /// Those of [`post`](Self::post).
+    pub(super) async fn forwarded_post(&self, payload: String) -> Result<bool, EngineRefusal> {
+        let post = self.begin_post(payload).await?;
+        self.accepted_soon(post).await
+    }
+
+    /// Waits for the payload that another node has forwarded. Returns false as `forwarded_post` does.
+    ///
+    /// # Errors
+    /// Those of [`post`](Self::post). No payload is pending if nobody has forwarded one.
+    pub(super) async fn await_post(&self) -> Result<bool, EngineRefusal> {
+        let post = self.pending_post.lock().take();
+        self.accepted_soon(post.ok_or(EngineRefusal::BadRequest)?).await
+    }
+
+    async fn accepted_soon(&self, mut post: PendingPost) -> Result<bool, EngineRefusal> {
+        match tokio::time::timeout(POST_STEP, post.accepted()).await {
+            Ok(accepted) => accepted.map(|()| true),
+            Err(_) => {
+                *self.pending_post.lock() = Some(post);
+                Ok(false)
+            }
+        }
+    }
+
+    async fn begin_post(&self, payload: String) -> Result<PendingPost, EngineRefusal> {
         // The output takes no calls after an upgrade: its WebSocket brings the packets.
         if self.output.is_closed() {
             return Err(EngineRefusal::UnknownId);
         }
-        let Some(_served) = ServedRequest::begin(&self.is_posting) else {
+        let Some(served) = ServedRequest::begin(&self.is_posting) else {
             self.end(Disconnect::Lost).await;
             return Err(EngineRefusal::BadRequest);
         };
         let (sender, result) = oneshot::channel();
         let called = self.input.send(InputCall::Post(payload, sender)).await;
         called.map_err(|_| EngineRefusal::UnknownId)?;
-        match result.await {
-            Ok(PostResult::Accepted) => Ok(()),
-            Ok(PostResult::Refused) | Err(_) => Err(EngineRefusal::BadRequest),
-        }
+        Ok(PendingPost {
+            result,
+            _served: served,
+        })
     }
 
     /// Returns true if a WebSocket replaces the polls already, or is about to.
@@ -176,6 +223,26 @@ impl EngineEntry {
     pub(super) async fn end(&self, disconnect: Disconnect) {
         // The waiting poll gets the close packet. An error means that the connection has ended.
         let _over = self.input.send(InputCall::Disconnect(disconnect)).await;
+    }
+}
+
+// === impl EnginePoll ===
+
+impl EnginePoll {
+    /// Returns true if a proxy repeats the poll with this id.
+    pub(super) fn repeats(&self, id: Option<&str>) -> bool {
+        self.id.is_some() && self.id.as_deref() == id
+    }
+}
+
+// === impl PendingPost ===
+
+impl PendingPost {
+    async fn accepted(&mut self) -> Result<(), EngineRefusal> {
+        match (&mut self.result).await {
+            Ok(PostResult::Accepted) => Ok(()),
+            Ok(PostResult::Refused) | Err(_) => Err(EngineRefusal::BadRequest),
+        }
     }
 }
 

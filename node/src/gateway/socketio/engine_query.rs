@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// Version of the engine.
 const VERSION: &str = "4";
+/// Maximum bytes of the id of a poll. A longer one is ignored.
+const POLL_ID_BYTES: usize = 64;
 
 /// Query of a request.
 #[derive(Debug, PartialEq, Eq)]
@@ -14,6 +16,8 @@ pub(super) struct EngineQuery {
     pub(super) transport: EngineTransport,
     /// Id of an open connection; `None` opens one.
     pub(super) sid: Option<String>,
+    /// Text that a client makes anew for each request, against caches. It shows a request that a proxy repeats.
+    pub(super) poll_id: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,13 +36,15 @@ pub(super) enum EngineRefusal {
     Version = 5,
 }
 
-/// Parameters of a query. Others, such as the time that prevents caching, have no meaning.
+/// Parameters of a query. Others have no meaning.
 #[derive(Deserialize)]
 struct EngineParameters {
     #[serde(rename = "EIO")]
     version: Option<String>,
     transport: Option<String>,
     sid: Option<String>,
+    #[serde(rename = "t")]
+    poll_id: Option<String>,
 }
 
 /// Body of a refusal.
@@ -61,6 +67,7 @@ impl EngineQuery {
             version,
             transport,
             sid,
+            poll_id,
         } = parameters.map_err(|_| EngineRefusal::BadRequest)?.into_inner();
         let transport = match transport.as_deref() {
             Some("polling") => EngineTransport::Polling,
@@ -70,7 +77,12 @@ impl EngineQuery {
         if version.as_deref() != Some(VERSION) {
             return Err(EngineRefusal::Version);
         }
-        Ok(EngineQuery { transport, sid })
+        let is_id = |id: &String| !id.is_empty() && id.len() <= POLL_ID_BYTES;
+        Ok(EngineQuery {
+            transport,
+            sid,
+            poll_id: poll_id.filter(is_id),
+        })
     }
 }
 
@@ -101,12 +113,21 @@ mod tests {
     #[test]
     fn query_names_version_transport_and_connection() {
         let of = |query: &str| EngineQuery::parse(query);
-        let polling = |sid: Option<&str>| EngineQuery {
+        let polling = |sid: Option<&str>, poll_id: Option<&str>| EngineQuery {
             transport: EngineTransport::Polling,
             sid: sid.map(str::to_owned),
+            poll_id: poll_id.map(str::to_owned),
         };
-        assert_eq!(of("EIO=4&transport=polling&t=abc&b64=1"), Ok(polling(None)));
-        assert_eq!(of("EIO=4&transport=polling&sid=1-ab"), Ok(polling(Some("1-ab"))));
+        assert_eq!(
+            of("EIO=4&transport=polling&t=abc&b64=1"),
+            Ok(polling(None, Some("abc")))
+        );
+        assert_eq!(
+            of("EIO=4&transport=polling&sid=1-ab&t="),
+            Ok(polling(Some("1-ab"), None))
+        );
+        let long = format!("EIO=4&transport=polling&t={}", "x".repeat(POLL_ID_BYTES + 1));
+        assert_eq!(of(&long), Ok(polling(None, None)));
         for (query, refusal) in [
             ("", EngineRefusal::Transport),
             ("EIO=4", EngineRefusal::Transport),

@@ -10,10 +10,10 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
-use super::engine_entry::{EngineCalls, EngineEntry};
+use super::engine_entry::{EngineCalls, EngineEntry, EnginePoll};
 use super::engine_id::EngineId;
 use super::engine_query::EngineRefusal;
-use crate::forwarding::{ForwardedAction, ForwardedResponse, HeldConnections, RequestForwarder};
+use crate::forwarding::{ForwardedAction, ForwardedResponse, HeldConnections, POST_STEP, RequestForwarder};
 
 /// Connections that poll. Cheap to clone.
 #[derive(Clone)]
@@ -98,36 +98,49 @@ impl FoundEngine {
             FoundEngine::Here(entry) => Ok(entry.is_identified()),
             FoundEngine::Elsewhere(engine) => {
                 let found = engine.request(ForwardedAction::Find, Duration::ZERO).await;
-                found.map(|(is_identified, _)| is_identified)
+                served(found).map(|(is_identified, _)| is_identified)
             }
         }
     }
 
-    /// Waits for the next payload, and returns true beside it if the client is authenticated. `wait`: time after which
-    /// there is a payload for certain.
+    /// Waits for the next payload, and returns true beside it if the client is authenticated. `id`: text that the client
+    /// makes anew for each poll. `wait`: time after which there is a payload for certain.
     ///
     /// # Errors
     /// The refusals of [`EngineEntry::poll`].
-    pub(super) async fn poll(&self, wait: Duration) -> Result<(bool, Bytes), EngineRefusal> {
+    pub(super) async fn poll(
+        &self,
+        id: Option<String>,
+        wait: Duration,
+    ) -> Result<(bool, Bytes), EngineRefusal> {
         match self {
             FoundEngine::Here(entry) => {
-                let payload = entry.poll().await?;
+                let is_forwarded = false;
+                let payload = entry.poll(EnginePoll { id, is_forwarded }).await?;
                 Ok((entry.is_identified(), payload))
             }
-            FoundEngine::Elsewhere(engine) => engine.request(ForwardedAction::Poll, wait).await,
+            FoundEngine::Elsewhere(engine) => {
+                // Without an id the forwarder could not repeat the poll either.
+                let id = id.unwrap_or_else(|| format!("{:032x}", rand::random::<u128>()));
+                served(engine.request(ForwardedAction::Poll(id), wait).await)
+            }
         }
     }
 
-    /// Hands over a payload. `wait`: time in which its packets are accepted.
+    /// Hands over a payload, and waits until its packets are accepted.
     ///
     /// # Errors
     /// The refusals of [`EngineEntry::post`].
-    pub(super) async fn post(&self, payload: String, wait: Duration) -> Result<(), EngineRefusal> {
+    pub(super) async fn post(&self, payload: String) -> Result<(), EngineRefusal> {
         match self {
             FoundEngine::Here(entry) => entry.post(payload).await,
             FoundEngine::Elsewhere(engine) => {
-                let posted = engine.request(ForwardedAction::Post(payload), wait).await;
-                posted.map(drop)
+                let mut posted = engine.request(ForwardedAction::Post(payload), POST_STEP).await;
+                // However long they wait above the rate, like those of a client of the other node itself.
+                while matches!(posted, ForwardedResponse::Pending) {
+                    posted = engine.request(ForwardedAction::AwaitPost, POST_STEP).await;
+                }
+                served(posted).map(drop)
             }
         }
     }
@@ -147,16 +160,22 @@ impl HeldConnections for EngineEntries {
             return std::future::ready(ForwardedResponse::Unknown).boxed();
         };
         async move {
-            let served = match action {
-                ForwardedAction::Find => Ok(Bytes::new()),
-                ForwardedAction::Poll => entry.poll().await,
-                ForwardedAction::Post(payload) => entry.post(payload).await.map(|()| Bytes::new()),
+            let result = match action {
+                ForwardedAction::Find => Ok(Some(Bytes::new())),
+                ForwardedAction::Poll(id) => {
+                    let id = Some(id);
+                    let is_forwarded = true;
+                    entry.poll(EnginePoll { id, is_forwarded }).await.map(Some)
+                }
+                ForwardedAction::Post(payload) => accepted(entry.forwarded_post(payload).await),
+                ForwardedAction::AwaitPost => accepted(entry.await_post().await),
             };
-            match served {
-                Ok(payload) => ForwardedResponse::Served {
+            match result {
+                Ok(Some(payload)) => ForwardedResponse::Served {
                     is_identified: entry.is_identified(),
                     payload,
                 },
+                Ok(None) => ForwardedResponse::Pending,
                 Err(EngineRefusal::UnknownId) => ForwardedResponse::Unknown,
                 Err(_) => ForwardedResponse::Refused,
             }
@@ -165,22 +184,32 @@ impl HeldConnections for EngineEntries {
     }
 }
 
+/// Returns the empty payload of a request that was accepted; `None` if it is pending.
+fn accepted(posted: Result<bool, EngineRefusal>) -> Result<Option<Bytes>, EngineRefusal> {
+    posted.map(|is_accepted| is_accepted.then(Bytes::new))
+}
+
 // === impl RemoteEngine ===
 
 impl RemoteEngine {
-    /// Serves a request at the node of the connection. Returns true if the client is authenticated, and the payload to it.
-    ///
-    /// # Errors
-    /// The refusal of the engine. A node that does not respond has lost the connection.
-    async fn request(&self, action: ForwardedAction, wait: Duration) -> Result<(bool, Bytes), EngineRefusal> {
+    /// Serves a request at the node of the connection. A node that does not respond has lost the connection.
+    async fn request(&self, action: ForwardedAction, wait: Duration) -> ForwardedResponse {
         let EngineId { node, secret } = self.id;
-        match self.forwarder.send(node, secret, action, wait).await {
-            ForwardedResponse::Served {
-                is_identified,
-                payload,
-            } => Ok((is_identified, payload)),
-            ForwardedResponse::Unknown => Err(EngineRefusal::UnknownId),
-            ForwardedResponse::Refused => Err(EngineRefusal::BadRequest),
-        }
+        self.forwarder.send(node, secret, action, wait).await
+    }
+}
+
+/// Returns true if the client is authenticated, and the payload to it.
+///
+/// # Errors
+/// The refusal of the engine.
+fn served(response: ForwardedResponse) -> Result<(bool, Bytes), EngineRefusal> {
+    match response {
+        ForwardedResponse::Served {
+            is_identified,
+            payload,
+        } => Ok((is_identified, payload)),
+        ForwardedResponse::Unknown => Err(EngineRefusal::UnknownId),
+        ForwardedResponse::Refused | ForwardedResponse::Pending => Err(EngineRefusal::BadRequest),
     }
 }

@@ -30,6 +30,8 @@ mod handler;
 mod packet_assembler;
 mod ping_queue;
 mod polled_connection;
+mod polled_input;
+mod polled_output;
 mod server_packet;
 mod socket_packet;
 mod upgrade;
