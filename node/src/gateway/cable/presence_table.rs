@@ -1,7 +1,8 @@
 //! Presence of the members of conversations, for clients that ask for it. Pure.
 //!
 //! A request lists the members and watches them by commands of the native protocol. The answer follows once the state of
-//! every member is known, or after a while with those that are. From then on each change is passed on.
+//! every member is known, or after a while with those that are. From then on each change is passed on. After a loss of
+//! events members and states are read again, and the differences are passed on.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -31,6 +32,12 @@ pub(super) struct PresenceTable {
 struct PresenceRoom {
     members: BTreeSet<UserId>,
     phase: RoomPhase,
+    /// Members that are being listed again, as far as they are known.
+    listed_again: Option<BTreeSet<UserId>>,
+    /// True if events were lost since the listing began.
+    is_outdated: bool,
+    /// True once the members were watched.
+    is_watched: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +66,7 @@ pub(super) enum PresenceEffect {
         cursor: Option<String>,
         limit: u64,
     },
-    /// Watches the members of a new room. Its result is reported.
+    /// Watches the members of a room, which shows the state of each. Its result is reported.
     WatchRoom(Vec<UserId>),
     /// Watches a new member.
     Watch(UserId),
@@ -70,6 +77,12 @@ pub(super) enum PresenceEffect {
     Join(UserId, MemberState),
     Leave(UserId),
 }
+
+/// Reads the first page of the members.
+const FIRST_PAGE: PresenceEffect = PresenceEffect::ListMembers {
+    cursor: None,
+    limit: PAGE as u64,
+};
 
 /// Effects, each with its subscription.
 type Effects = Vec<(SubscriptionKey, PresenceEffect)>;
@@ -107,12 +120,29 @@ impl PresenceTable {
         let room = PresenceRoom {
             members: BTreeSet::new(),
             phase: RoomPhase::Listing,
+            listed_again: None,
+            is_outdated: false,
+            is_watched: false,
         };
         self.rooms.insert(key, room);
-        Some(PresenceEffect::ListMembers {
-            cursor: None,
-            limit: PAGE as u64,
-        })
+        Some(FIRST_PAGE)
+    }
+
+    /// Handles the loss of an unknown number of events.
+    pub(super) fn on_loss(&mut self) -> Effects {
+        let mut effects = Vec::new();
+        for (key, room) in &mut self.rooms {
+            if room.phase == RoomPhase::Listing || room.listed_again.is_some() {
+                // The answers on their way may be from before the loss.
+                room.is_outdated = true;
+                continue;
+            }
+            if room.phase != RoomPhase::Live {
+                room.phase = RoomPhase::Listing;
+            }
+            effects.push((*key, room.list_again()));
+        }
+        effects
     }
 
     /// Handles a page of the members; `None`: it was refused.
@@ -120,33 +150,46 @@ impl PresenceTable {
         &mut self,
         key: SubscriptionKey,
         page: Option<MembersResponse>,
-    ) -> Option<PresenceEffect> {
-        let room = self.rooms.get_mut(&key)?;
-        let Some(page) = page else {
-            self.rooms.remove(&key);
-            return Some(PresenceEffect::Error);
+    ) -> Vec<PresenceEffect> {
+        let Some(room) = self.rooms.get_mut(&key) else {
+            return Vec::new();
         };
-        room.members
-            .extend(page.items.into_iter().map(|member| member.user));
-        let room_left = LISTED_MEMBERS.saturating_sub(room.members.len());
-        Some(match page.next {
-            Some(cursor) if room_left > 0 => PresenceEffect::ListMembers {
-                cursor: Some(cursor),
-                limit: room_left.min(PAGE) as u64,
-            },
-            _ => PresenceEffect::WatchRoom(room.members.iter().cloned().collect()),
-        })
+        let Some(page) = page else {
+            return self.refuse(key);
+        };
+        let listed = room.listed_again.as_mut().unwrap_or(&mut room.members);
+        listed.extend(page.items.into_iter().map(|member| member.user));
+        let room_left = LISTED_MEMBERS.saturating_sub(listed.len());
+        match (page.next, room.listed_again.take()) {
+            (Some(cursor), listed_again) if room_left > 0 => {
+                room.listed_again = listed_again;
+                let cursor = Some(cursor);
+                let limit = room_left.min(PAGE) as u64;
+                vec![PresenceEffect::ListMembers { cursor, limit }]
+            }
+            (_, None) => vec![room.watch()],
+            (_, Some(listed)) => self.replace_members(key, &listed),
+        }
     }
 
-    /// Handles the result of watching the members of a new room.
-    pub(super) fn on_watched(&mut self, key: SubscriptionKey, accepted: bool) -> Option<PresenceEffect> {
-        let room = self.rooms.get_mut(&key)?;
+    /// Handles the result of watching the members of a room.
+    pub(super) fn on_watched(&mut self, key: SubscriptionKey, accepted: bool) -> Vec<PresenceEffect> {
+        let Some(room) = self.rooms.get_mut(&key) else {
+            return Vec::new();
+        };
         if !accepted {
-            self.rooms.remove(&key);
-            return Some(PresenceEffect::Error);
+            return self.refuse(key);
+        }
+        room.is_watched = true;
+        if room.phase != RoomPhase::Listing {
+            // The states that have changed are on their way.
+            return Vec::new();
+        }
+        if std::mem::take(&mut room.is_outdated) {
+            return vec![room.list_again()];
         }
         room.phase = RoomPhase::Waiting(PATIENCE_PINGS);
-        self.complete(key)
+        self.complete(key).into_iter().collect()
     }
 
     /// Handles the state of a watched user.
@@ -182,16 +225,25 @@ impl PresenceTable {
         let Some(room) = self.rooms.get_mut(&key) else {
             return Vec::new();
         };
-        let (is_live, state) = (room.phase == RoomPhase::Live, self.states.get(user).copied());
-        let online = state.filter(|state| is_live && state.is_online);
-        let mut effects = Vec::new();
+        if let Some(listed) = &mut room.listed_again {
+            if added {
+                listed.insert(user.clone());
+            } else {
+                listed.remove(user);
+            }
+        }
         if added {
-            if room.members.len() < LISTED_MEMBERS && room.members.insert(user.clone()) {
-                effects.extend(online.map(|state| PresenceEffect::Join(user.clone(), state)));
+            let is_new = room.members.len() < LISTED_MEMBERS && !room.members.contains(user);
+            let mut effects = Vec::new();
+            if is_new {
+                effects.extend(self.add(key, user));
                 effects.push(PresenceEffect::Watch(user.clone()));
             }
-        } else if room.members.remove(user) {
-            effects.extend(online.map(|_| PresenceEffect::Leave(user.clone())));
+            return effects;
+        }
+        let was_member = room.members.contains(user);
+        let mut effects: Vec<PresenceEffect> = self.leave(key, user).into_iter().collect();
+        if was_member {
             effects.extend(self.unwatch([user.clone()]));
         }
         effects
@@ -219,6 +271,63 @@ impl PresenceTable {
         self.unwatch(room.members)
     }
 
+    /// Replaces the members by those that were listed again.
+    fn replace_members(&mut self, key: SubscriptionKey, listed: &BTreeSet<UserId>) -> Vec<PresenceEffect> {
+        let Some(room) = self.rooms.get(&key) else {
+            return Vec::new();
+        };
+        let gone: Vec<UserId> = room.members.difference(listed).cloned().collect();
+        let added: Vec<UserId> = listed.difference(&room.members).cloned().collect();
+        let mut effects = Vec::new();
+        for user in &gone {
+            effects.extend(self.leave(key, user));
+        }
+        effects.extend(self.unwatch(gone));
+        for user in &added {
+            effects.extend(self.add(key, user));
+        }
+        effects.extend(self.rooms.get_mut(&key).map(|room| {
+            if std::mem::take(&mut room.is_outdated) {
+                room.list_again()
+            } else {
+                room.watch()
+            }
+        }));
+        effects
+    }
+
+    /// Adds a member to a room, whose state may be known from another room.
+    fn add(&mut self, key: SubscriptionKey, user: &UserId) -> Option<PresenceEffect> {
+        let room = self.rooms.get_mut(&key)?;
+        room.members.insert(user.clone());
+        let state = self.states.get(user).copied();
+        let online = state.filter(|state| room.phase == RoomPhase::Live && state.is_online);
+        online.map(|state| PresenceEffect::Join(user.clone(), state))
+    }
+
+    /// Removes a member from a room.
+    fn leave(&mut self, key: SubscriptionKey, user: &UserId) -> Option<PresenceEffect> {
+        let room = self.rooms.get_mut(&key)?;
+        let was_member = room.members.remove(user);
+        let is_visible = was_member && room.phase == RoomPhase::Live;
+        let state = self
+            .states
+            .get(user)
+            .filter(|state| is_visible && state.is_online);
+        state.map(|_| PresenceEffect::Leave(user.clone()))
+    }
+
+    /// Ends the presence of a subscription whose members cannot be read or watched.
+    fn refuse(&mut self, key: SubscriptionKey) -> Vec<PresenceEffect> {
+        let mut effects = vec![PresenceEffect::Error];
+        if let Some(room) = self.rooms.remove(&key) {
+            let unwatch = self.unwatch(room.members);
+            // The client may watch members by itself.
+            effects.extend(unwatch.filter(|_| room.is_watched));
+        }
+        effects
+    }
+
     /// Sends the answer once the states of all members are known.
     fn complete(&mut self, key: SubscriptionKey) -> Option<PresenceEffect> {
         let room = self.rooms.get_mut(&key)?;
@@ -237,6 +346,19 @@ impl PresenceTable {
             self.states.remove(user);
         }
         (!gone.is_empty()).then_some(PresenceEffect::Unwatch(gone))
+    }
+}
+
+// === impl PresenceRoom ===
+
+impl PresenceRoom {
+    fn list_again(&mut self) -> PresenceEffect {
+        self.listed_again = Some(BTreeSet::new());
+        FIRST_PAGE
+    }
+
+    fn watch(&self) -> PresenceEffect {
+        PresenceEffect::WatchRoom(self.members.iter().cloned().collect())
     }
 }
 

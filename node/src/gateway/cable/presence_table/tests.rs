@@ -71,13 +71,13 @@ fn answer_follows_once_every_member_is_known() {
     assert_eq!(table.on_request(key), None, "asked already");
     assert_eq!(
         table.on_members(key, page(&["ann"], Some("ann"))),
-        Some(list(Some("ann")))
+        [list(Some("ann"))]
     );
     let watch = PresenceEffect::WatchRoom(vec![user("ann"), user("bob")]);
-    assert_eq!(table.on_members(key, page(&["bob"], None)), Some(watch));
+    assert_eq!(table.on_members(key, page(&["bob"], None)), [watch]);
     // A state may come before the answer to the watch.
     assert_eq!(table.on_presence(&user("ann"), online(7)), []);
-    assert_eq!(table.on_watched(key, true), None);
+    assert_eq!(table.on_watched(key, true), []);
     assert!(table.is_waiting());
     assert_eq!(
         table.on_presence(&user("bob"), OFFLINE),
@@ -163,12 +163,90 @@ fn refusals_end_the_request() {
     let key = keys(1)[0];
     let mut table = PresenceTable::default();
     table.on_request(key);
-    assert_eq!(table.on_members(key, None), Some(PresenceEffect::Error));
-    assert_eq!(table.on_members(key, page(&["ann"], None)), None, "late");
+    assert_eq!(table.on_members(key, None), [PresenceEffect::Error]);
+    assert_eq!(table.on_members(key, page(&["ann"], None)), [], "late");
     table.on_request(key);
     table.on_members(key, page(&["ann"], None));
-    assert_eq!(table.on_watched(key, false), Some(PresenceEffect::Error));
-    assert!(!table.follows(key));
+    assert_eq!(table.on_watched(key, false), [PresenceEffect::Error]);
+    assert_eq!(table.on_watched(key, true), [], "late");
+}
+
+#[test]
+fn states_of_a_refused_room_are_forgotten() {
+    let key = keys(1)[0];
+    let mut table = PresenceTable::default();
+    table.on_request(key);
+    table.on_members(key, page(&["ann"], None));
+    // The client watches the member by itself.
+    table.on_presence(&user("ann"), online(7));
+    assert_eq!(table.on_watched(key, false), [PresenceEffect::Error]);
+    assert!(table.states.is_empty());
+    table.on_request(key);
+    table.on_members(key, page(&["ann"], None));
+    assert_eq!(
+        table.on_watched(key, true),
+        [],
+        "the state of before may be wrong"
+    );
+    assert!(table.is_waiting());
+}
+
+#[test]
+fn members_and_states_are_read_again_after_a_loss() {
+    let key = keys(1)[0];
+    let mut table = live(key, &["ann", "bob"]);
+    table.on_presence(&user("bob"), online(5));
+    assert_eq!(table.on_loss(), [(key, FIRST_PAGE)]);
+    // Changes are passed on meanwhile.
+    assert_eq!(
+        table.on_member(key, &user("dan"), true),
+        [PresenceEffect::Watch(user("dan"))]
+    );
+    let watch = PresenceEffect::WatchRoom(vec![user("ann"), user("dan"), user("eve")]);
+    assert_eq!(
+        table.on_members(key, page(&["ann", "eve"], None)),
+        [
+            PresenceEffect::Leave(user("bob")),
+            PresenceEffect::Unwatch(vec![user("bob")]),
+            watch
+        ]
+    );
+    assert_eq!(table.on_watched(key, true), []);
+    let join = PresenceEffect::Join(user("ann"), online(9));
+    assert_eq!(table.on_presence(&user("ann"), online(9)), [(key, join)]);
+    assert_eq!(table.on_presence(&user("eve"), OFFLINE), []);
+}
+
+#[test]
+fn loss_during_a_listing_repeats_it() {
+    let key = keys(1)[0];
+    let mut table = PresenceTable::default();
+    table.on_request(key);
+    assert_eq!(table.on_loss(), [], "the answers are on their way");
+    table.on_members(key, page(&["ann"], None));
+    assert_eq!(table.on_watched(key, true), [FIRST_PAGE]);
+    let unwatch = PresenceEffect::Unwatch(vec![user("ann")]);
+    let watch = PresenceEffect::WatchRoom(vec![user("bob")]);
+    assert_eq!(table.on_members(key, page(&["bob"], None)), [unwatch, watch]);
+    assert_eq!(table.on_watched(key, true), []);
+    // And so does one while the states are awaited.
+    assert_eq!(table.on_loss(), [(key, FIRST_PAGE)]);
+    assert_eq!(table.on_loss(), []);
+    assert_eq!(table.on_members(key, page(&["bob"], None)), [FIRST_PAGE]);
+    let watch = PresenceEffect::WatchRoom(vec![user("bob")]);
+    assert_eq!(table.on_members(key, page(&["bob"], None)), [watch]);
+    table.on_presence(&user("bob"), online(3));
+    assert_eq!(table.on_watched(key, true), [PresenceEffect::Info]);
+}
+
+#[test]
+fn room_that_cannot_be_read_again_ends() {
+    let key = keys(1)[0];
+    let mut table = live(key, &["ann"]);
+    table.on_loss();
+    let unwatch = PresenceEffect::Unwatch(vec![user("ann")]);
+    assert_eq!(table.on_members(key, None), [PresenceEffect::Error, unwatch]);
+    assert!(!table.follows(key) && table.states.is_empty());
 }
 
 #[test]
@@ -187,10 +265,10 @@ fn rooms_and_their_members_are_bounded() {
         cursor: Some("u199".to_owned()),
         limit: 56,
     };
-    assert_eq!(next, Some(rest));
+    assert_eq!(next, [rest]);
     // There are further members, which are not shown.
     let watch = table.on_members(keys[0], page(&names[200..], Some("u255")));
-    let Some(PresenceEffect::WatchRoom(watched)) = watch else {
+    let [PresenceEffect::WatchRoom(watched)] = &watch[..] else {
         panic!("no watch");
     };
     assert_eq!(watched.len(), LISTED_MEMBERS);

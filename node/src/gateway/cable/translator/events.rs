@@ -106,6 +106,9 @@ impl CableTranslator {
                 self.apply(key, effects, None, sink);
             }
         }
+        for (key, effect) in self.presence.on_loss() {
+            self.apply_presence(key, [effect], sink);
+        }
     }
 }
 

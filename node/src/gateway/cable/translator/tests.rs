@@ -84,10 +84,18 @@ impl Connection {
 
     /// Returns the only request, as its native JSON.
     fn request(&mut self) -> Value {
-        let [ReceivedCommand { request, .. }] = &self.translator.take_requests()[..] else {
+        let [request] = &self.requests()[..] else {
             panic!("one request");
         };
-        serde_json::from_str(&request.as_ref().unwrap().encode()).unwrap()
+        request.clone()
+    }
+
+    /// Returns the requests, as their native JSON.
+    fn requests(&mut self) -> Vec<Value> {
+        let requests = self.translator.take_requests();
+        let requests = requests.iter().map(|command| command.request.as_ref().unwrap());
+        let requests = requests.map(|request| serde_json::from_str(&request.encode()).unwrap());
+        requests.collect()
     }
 }
 

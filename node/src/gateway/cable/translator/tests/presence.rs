@@ -79,6 +79,28 @@ fn membership_changes_are_joins_and_leaves() {
 }
 
 #[test]
+fn presence_is_read_again_after_a_loss() {
+    let mut connection = informed();
+    connection.event(3, r#""t":"resync","why":"slow"}"#);
+    let requests = connection.requests();
+    let list = requests.iter().find(|request| request["t"] == "members");
+    let id = &list.expect("the members are listed again")["id"];
+    connection.answer(&format!(
+        r#"{{"t":"members","id":{id},"items":[{{"u":"alice","role":"owner"}},{{"u":"bob","role":"member"}}],"next":null}}"#,
+    ));
+    let watch = connection.request();
+    assert_eq!(
+        (&watch["t"], &watch["users"]),
+        (&json!("watch"), &json!(["alice", "bob"]))
+    );
+    connection.answer(&format!(r#"{{"t":"ok","id":{}}}"#, watch["id"]));
+    connection.event(4, r#""t":"presence","u":"alice","state":"offline","seen":99}"#);
+    connection.event(5, r#""t":"presence","u":"bob","state":"offline","seen":null}"#);
+    let leave = presence(json!({"type": "leave", "id": "alice"}));
+    assert_eq!(connection.frames(), [leave], "what was lost");
+}
+
+#[test]
 fn presence_is_refused_to_non_members() {
     let error = presence(json!({"type": "error"}));
     let mut connection = Connection::new(true);
