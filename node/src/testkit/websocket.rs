@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::{TEXT, masked, within};
+
+/// Time after which a write that waits shows a server that may have stopped to read.
+const STALL: Duration = Duration::from_secs(1);
 
 /// Open WebSocket, or a refused upgrade.
 pub struct Client {
@@ -101,6 +105,20 @@ impl Client {
     /// Sends bytes unchanged. A connection that the server has closed is no error here.
     pub async fn raw(&mut self, bytes: &[u8]) {
         let _closed = self.stream.write_all(bytes).await;
+    }
+
+    /// Sends bytes until the server takes none for a while, and returns how many it has taken. Nothing else may be sent
+    /// before the rest.
+    pub async fn offer(&mut self, bytes: &[u8]) -> usize {
+        let mut taken = 0;
+        while taken < bytes.len() {
+            let write = self.stream.write(&bytes[taken..]);
+            match tokio::time::timeout(STALL, write).await {
+                Ok(written) => taken += written.expect("the server keeps the connection"),
+                Err(_) => break,
+            }
+        }
+        taken
     }
 
     /// Returns the next frame.

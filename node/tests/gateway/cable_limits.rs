@@ -1,9 +1,11 @@
 //! Hostile clients of ActionCable: malformed, oversized, deep, slow, and floods.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use node::testkit::cable::{BASE, Cable, EXTENDED, INBOX};
-use node::testkit::{Client, HumanSize, Incoming, Node, TEXT, masked};
+use node::testkit::{Client, HumanSize, Node, TEXT, masked};
+
+use crate::unread::is_not_read_until_it_reads;
 
 #[tokio::test]
 async fn malformed_frames_are_ignored_and_the_connection_stays() {
@@ -104,24 +106,13 @@ async fn client_that_reads_nothing_is_not_read_either() {
     let headers = format!("Sec-WebSocket-Protocol: {BASE}, anycable-token.dev.bob\r\n");
     let mut bob = Client::upgrade_at(node.addr(), "/cable", &headers, Some(4_096)).await;
     assert_eq!(bob.json().await["type"], "welcome");
-    let rejected = masked(
-        TEXT,
-        true,
-        json!({"command": "subscribe", "identifier": "x".repeat(1_000)})
-            .to_string()
-            .as_bytes(),
-    );
-    // Written until the node stops to read: its own queue, the buffers of both sockets, and then nothing.
-    let mut written = 0;
-    while tokio::time::timeout(std::time::Duration::from_secs(2), bob.raw(&rejected))
-        .await
-        .is_ok()
-    {
-        written += rejected.len();
-        assert!(written < 64 << 20, "the node reads on");
-    }
-    // It goes on as soon as the client reads.
-    for _ in 0..100 {
-        assert!(matches!(bob.recv().await, Incoming::Text(_) | Incoming::Ping(_)));
-    }
+    // The rejection of an identifier names it.
+    let pad = "x".repeat(200);
+    let frame =
+        |number: usize| json!({"command": "subscribe", "identifier": format!("{number}-{pad}")}).to_string();
+    let number_of = |text: &str| {
+        let rejected: Value = serde_json::from_str(text).unwrap();
+        rejected["identifier"].as_str()?.split('-').next()?.parse().ok()
+    };
+    is_not_read_until_it_reads(&node, &mut bob, frame, number_of).await;
 }

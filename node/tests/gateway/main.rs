@@ -19,6 +19,7 @@ mod limits;
 mod liveness;
 mod many;
 mod mqtt;
+mod mqtt_commands;
 mod mqtt_limits;
 mod mqtt_sessions;
 mod mqtt_stock;
@@ -40,4 +41,5 @@ mod sse;
 #[cfg(feature = "conformance")]
 mod tcp;
 mod tokens;
+mod unread;
 mod words;

@@ -102,63 +102,6 @@ async fn order_of_a_sender_holds_for_messages_and_acknowledgements() {
 }
 
 #[tokio::test]
-async fn every_command_has_a_topic_and_an_answer() {
-    let node = Node::with(with_mqtt).await;
-    let c = group(&node, &["bob"]).await;
-    let mut bob = MqttClient::of(&node, 4, "bob").await;
-    bob.subscribe("u/bob/answers", 0).await;
-    for (topic, payload, tag) in [
-        (format!("c/{c}/open"), json!({"id": 1}), "conv"),
-        (format!("c/{c}/members"), json!({"id": 2}), "members"),
-        (format!("c/{c}/hist"), json!({"id": 3, "after": 0}), "hist"),
-        ("me/list".to_owned(), json!({"id": 4}), "inbox"),
-        ("me/sync".to_owned(), json!({"id": 5, "have": []}), "delta"),
-        ("me/watch".to_owned(), json!({"id": 6, "users": ["alice"]}), "ok"),
-        ("me/block".to_owned(), json!({"id": 7, "who": "eve"}), "ok"),
-        (
-            "me/create".to_owned(),
-            json!({"id": 8, "cid": "k8", "kind": "group", "members": []}),
-            "conv",
-        ),
-    ] {
-        for quality in [0, 1] {
-            let packet_id = bob.publish(&topic, &payload, quality).await;
-            if quality > 0 {
-                bob.acked(packet_id).await;
-            }
-            let answer = bob.message().await;
-            assert_eq!(answer.topic, "u/bob/answers");
-            assert_eq!(
-                (&answer.payload["t"], &answer.payload["id"]),
-                (&json!(tag), &payload["id"]),
-                "{topic}"
-            );
-        }
-    }
-    bob.ask(&format!("c/{c}/send"), &json!({"cid": "k1", "b": {}}))
-        .await;
-    let sent = bob.message().await.payload["s"].clone();
-    for (topic, payload) in [
-        (
-            format!("c/{c}/react"),
-            json!({"cid": "k2", "of": sent, "k": "+1", "on": true}),
-        ),
-        (format!("c/{c}/read"), json!({"s": 1})),
-        (format!("c/{c}/set"), json!({"cid": "k3", "muted": true})),
-        (format!("c/{c}/leave"), json!({"cid": "k4"})),
-    ] {
-        let packet_id = bob.publish(&topic, &payload, 1).await;
-        bob.acked(packet_id).await;
-        let answer = bob.message().await;
-        assert!(
-            ["ack", "ok"].contains(&answer.payload["t"].as_str().unwrap()),
-            "{topic} {answer:?}"
-        );
-    }
-    node.stop().await;
-}
-
-#[tokio::test]
 async fn refusals_have_their_codes_and_the_connection_stays() {
     let node = Node::with(with_mqtt).await;
     let c = group(&node, &["bob"]).await;

@@ -4,6 +4,8 @@ use serde_json::json;
 
 use node::testkit::{Client, HumanDuration, HumanSize, Node, SocketIoClient, TEXT, masked};
 
+use crate::unread::is_not_read_until_it_reads;
+
 #[tokio::test]
 async fn malformed_packets_end_the_connection() {
     let node = Node::start().await;
@@ -126,14 +128,12 @@ async fn client_that_reads_nothing_is_not_read_either() {
     let path = "/socket.io/?EIO=4&transport=websocket";
     let mut bob = Client::upgrade_at(node.addr(), path, "", Some(4_096)).await;
     bob.send(r#"40{"token":"dev:bob"}"#).await;
-    let namespace = masked(TEXT, true, format!("40/{},", "x".repeat(200)).as_bytes());
-    // Written until the node stops to read: its own queue, the buffers of both sockets, and then nothing.
-    let mut written = 0;
-    while tokio::time::timeout(std::time::Duration::from_secs(2), bob.raw(&namespace))
-        .await
-        .is_ok()
-    {
-        written += namespace.len();
-        assert!(written < 64 << 20, "the node reads on");
-    }
+    // The refusal of a namespace names it.
+    let pad = "x".repeat(200);
+    let frame = |number: usize| format!("40/{number}-{pad},");
+    let number_of = |packet: &str| {
+        let refused = packet.strip_prefix("44/")?;
+        refused.split('-').next()?.parse().ok()
+    };
+    is_not_read_until_it_reads(&node, &mut bob, frame, number_of).await;
 }
