@@ -3,14 +3,17 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
-use protocol::ErrorCode;
+use protocol::{CloseCode, ErrorCode};
 
 use super::problem::Problem;
+use crate::session::{CLOSE_TIMEOUT, ConnectionHandle};
 
 /// Unauthenticated sessions of a node. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -109,6 +112,17 @@ impl Drop for UnauthenticatedGuard {
             }
         }
     }
+}
+
+/// Closes a connection whose client is not authenticated in time. A session would do so by itself.
+pub(super) fn close_unidentified(link: &Rc<ConnectionHandle>, patience: Duration) {
+    let link = Rc::downgrade(link);
+    actix_web::rt::spawn(async move {
+        tokio::time::sleep(patience).await;
+        if let Some(link) = link.upgrade().filter(|link| !link.is_identified()) {
+            link.close(Some(CloseCode::NoAuth.code()), None, false, CLOSE_TIMEOUT);
+        }
+    });
 }
 
 #[cfg(test)]

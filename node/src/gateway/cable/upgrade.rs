@@ -19,7 +19,7 @@ use super::translator::CableTranslator;
 use crate::auth::TokenError;
 use crate::gateway::problem::Problem;
 use crate::gateway::unauthenticated::UnauthenticatedConnections;
-use crate::gateway::websocket::{Meter, Subprotocols, WebSocketUpgrade, check_upgrade};
+use crate::gateway::websocket::{Meter, Subprotocols, WebSocketUpgrade, check_upgrade, route_at};
 use crate::session::{
     AuthenticatedClient, CLOSE_TIMEOUT, SessionHandle, TransportPolicy, WorkerContext, admit_client,
 };
@@ -35,13 +35,8 @@ const SUBPROTOCOLS: Subprotocols = Subprotocols {
 const IDENTIFIER_BYTES: usize = 40 << 10;
 
 /// Registers the endpoint at its path; with an empty one there is none.
-pub(in crate::gateway) fn routes(path: &str) -> impl FnOnce(&mut web::ServiceConfig) {
-    let resource = (!path.is_empty()).then(|| web::resource(path.to_owned()).route(web::get().to(upgrade)));
-    move |config| {
-        if let Some(resource) = resource {
-            config.service(resource);
-        }
-    }
+pub(in crate::gateway) fn routes(path: &str) -> impl FnOnce(&mut web::ServiceConfig) + use<> {
+    route_at(path, upgrade)
 }
 
 /// Opens a session that speaks ActionCable.

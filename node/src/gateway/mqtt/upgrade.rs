@@ -1,19 +1,18 @@
 //! `GET /mqtt`: packets in the binary messages of a WebSocket.
 
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use protocol::CloseCode;
 
 use super::connection::MqttConnection;
 use super::framing::MqttFraming;
 use super::handler::MqttHandler;
 use crate::gateway::problem::Problem;
 use crate::gateway::tcp::{BinaryFraming, BinaryStream};
-use crate::gateway::unauthenticated::UnauthenticatedConnections;
-use crate::gateway::websocket::{Meter, Subprotocols, check_upgrade};
-use crate::session::{CLOSE_TIMEOUT, ConnectionHandle, WorkerContext};
+use crate::gateway::unauthenticated::{UnauthenticatedConnections, close_unidentified};
+use crate::gateway::websocket::{Meter, Subprotocols, check_upgrade, route_at};
+use crate::session::WorkerContext;
 
 const SUBPROTOCOLS: Subprotocols = Subprotocols {
     names: &["mqtt"],
@@ -21,13 +20,8 @@ const SUBPROTOCOLS: Subprotocols = Subprotocols {
 };
 
 /// Registers the endpoint at its path; with an empty one there is none.
-pub(in crate::gateway) fn routes(path: &str) -> impl FnOnce(&mut web::ServiceConfig) {
-    let resource = (!path.is_empty()).then(|| web::resource(path.to_owned()).route(web::get().to(upgrade)));
-    move |config| {
-        if let Some(resource) = resource {
-            config.service(resource);
-        }
-    }
+pub(in crate::gateway) fn routes(path: &str) -> impl FnOnce(&mut web::ServiceConfig) + use<> {
+    route_at(path, upgrade)
 }
 
 async fn upgrade(
@@ -54,15 +48,4 @@ async fn upgrade(
             }
         },
     )
-}
-
-/// Closes a connection whose client is not authenticated in time: it has no session that would do so.
-fn close_unidentified(link: &Rc<ConnectionHandle>, patience: Duration) {
-    let link = Rc::downgrade(link);
-    actix_web::rt::spawn(async move {
-        tokio::time::sleep(patience).await;
-        if let Some(link) = link.upgrade().filter(|link| !link.is_identified()) {
-            link.close(Some(CloseCode::NoAuth.code()), None, false, CLOSE_TIMEOUT);
-        }
-    });
 }

@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::collections::HashSet;
+use std::marker::PhantomData;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
@@ -40,11 +41,30 @@ const CONTROL_FRAMES: u32 = 1_000_000;
 /// Namespaces of the suite.
 const NAMESPACES: [&str; 2] = ["/", "/custom"];
 
+/// Application that returns what it receives.
+pub(super) struct EchoApp<E>(PhantomData<E>);
+
+/// Rule for the messages that a client gets back.
+pub(super) trait MessageEcho: Default + 'static {
+    /// True if a client has to connect in time.
+    const MUST_CONNECT: bool;
+
+    /// Answers a message.
+    ///
+    /// # Errors
+    /// Code with which the connection is closed.
+    fn message(&mut self, client: &EchoClient, message: EngineMessage<'_>) -> Result<(), CloseCode>;
+}
+
 /// Returns every message of the engine.
+#[derive(Default)]
 pub(super) struct EngineEcho;
 
 /// Returns every event of Socket.IO.
-pub(super) struct SocketEcho;
+pub(super) struct SocketEcho {
+    assembler: PacketAssembler,
+    namespaces: HashSet<String>,
+}
 
 /// Connection of an echo.
 #[derive(Default)]
@@ -54,30 +74,22 @@ pub(super) struct EchoConnection {
     is_closed_by_client: Cell<bool>,
 }
 
-/// Messages of a client of the engine echo.
-pub(super) struct EngineEchoInput {
+/// Client of an echo.
+pub(super) struct EchoClient {
     link: Rc<ConnectionHandle>,
     connection: Rc<EchoConnection>,
 }
 
-/// Messages of a client of the Socket.IO echo.
-pub(super) struct SocketEchoInput {
-    link: Rc<ConnectionHandle>,
-    connection: Rc<EchoConnection>,
-    assembler: PacketAssembler,
-    namespaces: HashSet<String>,
+/// Messages of a client of an echo.
+pub(super) struct EchoInput<E> {
+    client: EchoClient,
+    echo: E,
 }
 
-// === impl EngineEcho, SocketEcho ===
+// === impl EchoApp ===
 
-fn meter(config: &Config) -> Meter {
-    let mut config = config.clone();
-    config.tuning.control_frames_per_second = CONTROL_FRAMES;
-    Meter::new(&config, Instant::now())
-}
-
-impl EngineApp for EngineEcho {
-    type Input = EngineEchoInput;
+impl<E: MessageEcho> EngineApp for EchoApp<E> {
+    type Input = EchoInput<E>;
     type Output = EchoConnection;
 
     fn is_served(config: &Config) -> bool {
@@ -89,7 +101,9 @@ impl EngineApp for EngineEcho {
     }
 
     fn meter(config: &Config) -> Meter {
-        meter(config)
+        let mut config = config.clone();
+        config.tuning.control_frames_per_second = CONTROL_FRAMES;
+        Meter::new(&config, Instant::now())
     }
 
     fn output() -> Rc<EchoConnection> {
@@ -101,48 +115,17 @@ impl EngineApp for EngineEcho {
         link: &Rc<ConnectionHandle>,
         connection: Rc<EchoConnection>,
         _settings: &EngineSettings,
-    ) -> EngineEchoInput {
+    ) -> EchoInput<E> {
         actix_web::rt::spawn(ping(Rc::downgrade(link), connection.clone()));
-        EngineEchoInput {
-            link: link.clone(),
-            connection,
+        if E::MUST_CONNECT {
+            actix_web::rt::spawn(await_connect(Rc::downgrade(link), connection.clone()));
         }
-    }
-}
-
-impl EngineApp for SocketEcho {
-    type Input = SocketEchoInput;
-    type Output = EchoConnection;
-
-    fn is_served(config: &Config) -> bool {
-        config.auth.dev_tokens
-    }
-
-    fn settings(_config: &Config) -> EngineSettings {
-        SETTINGS
-    }
-
-    fn meter(config: &Config) -> Meter {
-        meter(config)
-    }
-
-    fn output() -> Rc<EchoConnection> {
-        Rc::default()
-    }
-
-    fn input(
-        _worker: &Rc<WorkerContext>,
-        link: &Rc<ConnectionHandle>,
-        connection: Rc<EchoConnection>,
-        settings: &EngineSettings,
-    ) -> SocketEchoInput {
-        actix_web::rt::spawn(ping(Rc::downgrade(link), connection.clone()));
-        actix_web::rt::spawn(await_connect(Rc::downgrade(link), connection.clone()));
-        SocketEchoInput {
-            link: link.clone(),
-            connection,
-            assembler: PacketAssembler::new(settings.max_payload),
-            namespaces: HashSet::new(),
+        EchoInput {
+            client: EchoClient {
+                link: link.clone(),
+                connection,
+            },
+            echo: E::default(),
         }
     }
 }
@@ -172,15 +155,6 @@ async fn await_connect(link: Weak<ConnectionHandle>, connection: Rc<EchoConnecti
 
 // === impl EchoConnection ===
 
-impl EchoConnection {
-    fn disconnect(&self, link: &ConnectionHandle, disconnect: Disconnect) {
-        if matches!(disconnect, Disconnect::CloseFrame(_)) {
-            self.is_closed_by_client.set(true);
-        }
-        close_echo(link, disconnect);
-    }
-}
-
 impl EngineOutput for EchoConnection {
     /// Writes a packet in the form of a payload.
     fn queued(&self, body: &[u8], sink: &mut impl PacketSink) {
@@ -205,103 +179,12 @@ impl EngineOutput for EchoConnection {
     }
 }
 
-fn queue(link: &ConnectionHandle, write: impl FnOnce(&mut BytesMut)) {
-    let packet = queued_packet(write);
-    link.outbox(|outbox| outbox.answer(packet));
-}
+// === impl EchoClient ===
 
-// === impl EngineEchoInput ===
-
-impl EngineInput for EngineEchoInput {
-    fn max_message(&self) -> usize {
-        SETTINGS.max_payload
-    }
-
-    fn message(&mut self, message: EngineMessage<'_>, _meter: &mut Meter) -> Result<(), CloseCode> {
-        queue(&self.link, |out| match message {
-            EngineMessage::Text(text) => EnginePacket::Message(text).write(out),
-            EngineMessage::Binary(bytes) => write_binary(bytes, out),
-        });
-        Ok(())
-    }
-
-    fn pong(&mut self) {
-        self.connection.ponged.notify_one();
-    }
-
-    fn is_pending(&self) -> bool {
-        false
-    }
-
-    async fn flush(&mut self) -> Result<(), SessionOver> {
-        Ok(())
-    }
-
-    async fn disconnect(&mut self, disconnect: Disconnect) {
-        self.connection.disconnect(&self.link, disconnect);
-    }
-}
-
-// === impl SocketEchoInput ===
-
-impl SocketEchoInput {
-    fn packet(&mut self, assembled: &AssembledPacket<'_>) -> Result<(), CloseCode> {
-        let packet = &assembled.packet;
-        if packet.kind == PacketKind::Connect {
-            self.connect(packet);
-            return Ok(());
-        }
-        if !self.namespaces.contains(&*packet.namespace) {
-            return Err(CloseCode::Protocol);
-        }
-        match packet.kind {
-            PacketKind::Disconnect => {
-                self.namespaces.remove(&*packet.namespace);
-            }
-            PacketKind::Event | PacketKind::BinaryEvent => self.event(packet, &assembled.attachments)?,
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn connect(&mut self, packet: &SocketPacket<'_>) {
-        let namespace = &packet.namespace;
-        if !NAMESPACES.contains(&&**namespace) {
-            return queue(&self.link, |out| server_packet::invalid_namespace(out, namespace));
-        }
-        self.connection.is_connected.set(true);
-        self.namespaces.insert(namespace.clone().into_owned());
-        let sid = format!(r#"{{"sid":"{:032x}"}}"#, rand::random::<u128>());
-        let auth = packet.data.as_deref().unwrap_or("{}");
-        self.send(PacketKind::Connect, packet, None, sid);
-        self.send(PacketKind::Event, packet, None, format!(r#"["auth",{auth}]"#));
-    }
-
-    /// Returns the arguments of an event, as another event or as its acknowledgement.
-    fn event(&self, packet: &SocketPacket<'_>, attachments: &[Bytes]) -> Result<(), CloseCode> {
-        let event = packet.event().map_err(|_| CloseCode::Protocol)?;
-        let arguments: Vec<&str> = event.arguments.iter().map(|argument| argument.get()).collect();
-        let arguments = arguments.join(",");
-        let (plain, binary, ack, data) = match (&*event.name, packet.ack) {
-            ("message", _) => {
-                let separator = if arguments.is_empty() { "" } else { "," };
-                let data = format!(r#"["message-back"{separator}{arguments}]"#);
-                (PacketKind::Event, PacketKind::BinaryEvent, None, data)
-            }
-            ("message-with-ack", ack @ Some(_)) => (
-                PacketKind::Ack,
-                PacketKind::BinaryAck,
-                ack,
-                format!("[{arguments}]"),
-            ),
-            _ => return Ok(()),
-        };
-        let kind = if attachments.is_empty() { plain } else { binary };
-        self.send(kind, packet, ack, data);
-        for bytes in attachments {
-            queue(&self.link, |out| write_binary(bytes, out));
-        }
-        Ok(())
+impl EchoClient {
+    fn queue(&self, write: impl FnOnce(&mut BytesMut)) {
+        let packet = queued_packet(write);
+        self.link.outbox(|outbox| outbox.answer(packet));
     }
 
     /// Queues a packet to the namespace of another one, which announces as many attachments.
@@ -313,32 +196,26 @@ impl SocketEchoInput {
             ack,
             data: Some(data.into()),
         };
-        queue(&self.link, |out| {
+        self.queue(|out| {
             out.put_u8(b'4');
             packet.write(out);
         });
     }
 }
 
-impl EngineInput for SocketEchoInput {
+// === impl EchoInput ===
+
+impl<E: MessageEcho> EngineInput for EchoInput<E> {
     fn max_message(&self) -> usize {
         SETTINGS.max_payload
     }
 
     fn message(&mut self, message: EngineMessage<'_>, _meter: &mut Meter) -> Result<(), CloseCode> {
-        let assembled = match message {
-            EngineMessage::Text(text) => self.assembler.text(text),
-            EngineMessage::Binary(bytes) => self.assembler.binary(bytes),
-        };
-        match assembled {
-            Ok(Some(assembled)) => self.packet(&assembled),
-            Ok(None) => Ok(()),
-            Err(_) => Err(CloseCode::Protocol),
-        }
+        self.echo.message(&self.client, message)
     }
 
     fn pong(&mut self) {
-        self.connection.ponged.notify_one();
+        self.client.connection.ponged.notify_one();
     }
 
     fn is_pending(&self) -> bool {
@@ -350,6 +227,117 @@ impl EngineInput for SocketEchoInput {
     }
 
     async fn disconnect(&mut self, disconnect: Disconnect) {
-        self.connection.disconnect(&self.link, disconnect);
+        if matches!(disconnect, Disconnect::CloseFrame(_)) {
+            self.client.connection.is_closed_by_client.set(true);
+        }
+        close_echo(&self.client.link, disconnect);
     }
+}
+
+// === impl EngineEcho ===
+
+impl MessageEcho for EngineEcho {
+    const MUST_CONNECT: bool = false;
+
+    fn message(&mut self, client: &EchoClient, message: EngineMessage<'_>) -> Result<(), CloseCode> {
+        client.queue(|out| match message {
+            EngineMessage::Text(text) => EnginePacket::Message(text).write(out),
+            EngineMessage::Binary(bytes) => write_binary(bytes, out),
+        });
+        Ok(())
+    }
+}
+
+// === impl SocketEcho ===
+
+impl Default for SocketEcho {
+    fn default() -> SocketEcho {
+        SocketEcho {
+            assembler: PacketAssembler::new(SETTINGS.max_payload),
+            namespaces: HashSet::new(),
+        }
+    }
+}
+
+impl MessageEcho for SocketEcho {
+    const MUST_CONNECT: bool = true;
+
+    fn message(&mut self, client: &EchoClient, message: EngineMessage<'_>) -> Result<(), CloseCode> {
+        let assembled = match message {
+            EngineMessage::Text(text) => self.assembler.text(text),
+            EngineMessage::Binary(bytes) => self.assembler.binary(bytes),
+        };
+        match assembled {
+            Ok(Some(assembled)) => self.packet(client, &assembled),
+            Ok(None) => Ok(()),
+            Err(_) => Err(CloseCode::Protocol),
+        }
+    }
+}
+
+impl SocketEcho {
+    fn packet(&mut self, client: &EchoClient, assembled: &AssembledPacket<'_>) -> Result<(), CloseCode> {
+        let packet = &assembled.packet;
+        if packet.kind == PacketKind::Connect {
+            self.connect(client, packet);
+            return Ok(());
+        }
+        if !self.namespaces.contains(&*packet.namespace) {
+            return Err(CloseCode::Protocol);
+        }
+        match packet.kind {
+            PacketKind::Disconnect => {
+                self.namespaces.remove(&*packet.namespace);
+            }
+            PacketKind::Event | PacketKind::BinaryEvent => {
+                echo_event(client, packet, &assembled.attachments)?
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn connect(&mut self, client: &EchoClient, packet: &SocketPacket<'_>) {
+        let namespace = &packet.namespace;
+        if !NAMESPACES.contains(&&**namespace) {
+            return client.queue(|out| server_packet::invalid_namespace(out, namespace));
+        }
+        client.connection.is_connected.set(true);
+        self.namespaces.insert(namespace.clone().into_owned());
+        let sid = format!(r#"{{"sid":"{:032x}"}}"#, rand::random::<u128>());
+        let auth = packet.data.as_deref().unwrap_or("{}");
+        client.send(PacketKind::Connect, packet, None, sid);
+        client.send(PacketKind::Event, packet, None, format!(r#"["auth",{auth}]"#));
+    }
+}
+
+/// Returns the arguments of an event, as another event or as its acknowledgement.
+fn echo_event(
+    client: &EchoClient,
+    packet: &SocketPacket<'_>,
+    attachments: &[Bytes],
+) -> Result<(), CloseCode> {
+    let event = packet.event().map_err(|_| CloseCode::Protocol)?;
+    let arguments: Vec<&str> = event.arguments.iter().map(|argument| argument.get()).collect();
+    let arguments = arguments.join(",");
+    let (plain, binary, ack, data) = match (&*event.name, packet.ack) {
+        ("message", _) => {
+            let separator = if arguments.is_empty() { "" } else { "," };
+            let data = format!(r#"["message-back"{separator}{arguments}]"#);
+            (PacketKind::Event, PacketKind::BinaryEvent, None, data)
+        }
+        ("message-with-ack", ack @ Some(_)) => (
+            PacketKind::Ack,
+            PacketKind::BinaryAck,
+            ack,
+            format!("[{arguments}]"),
+        ),
+        _ => return Ok(()),
+    };
+    let kind = if attachments.is_empty() { plain } else { binary };
+    client.send(kind, packet, ack, data);
+    for bytes in attachments {
+        client.queue(|out| write_binary(bytes, out));
+    }
+    Ok(())
 }

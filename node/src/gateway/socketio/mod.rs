@@ -57,8 +57,8 @@ pub(super) fn routes(path: &str) -> impl FnOnce(&mut ServiceConfig) + use<> {
 #[cfg(feature = "conformance")]
 pub(super) fn conformance_routes(config: &mut ServiceConfig) {
     let [engine, socket] = ECHO_PATHS;
-    endpoint::routes::<echo::EngineEcho>(engine)(config);
-    endpoint::routes::<echo::SocketEcho>(socket)(config);
+    endpoint::routes::<echo::EchoApp<echo::EngineEcho>>(engine)(config);
+    endpoint::routes::<echo::EchoApp<echo::SocketEcho>>(socket)(config);
 }
 
 /// Returns true if a request names an open connection of an engine, whose id is as good as a token.

@@ -31,4 +31,4 @@ pub(super) use frame_writer::{MessageFraming, MessageWriter};
 pub(super) use handler::{MessageHandler, ReadProgress, SessionOver, WebSocketMessage};
 pub(super) use meter::Meter;
 pub(super) use native::routes;
-pub(super) use upgrade::{Subprotocols, WebSocketUpgrade, check as check_upgrade};
+pub(super) use upgrade::{Subprotocols, WebSocketUpgrade, check as check_upgrade, route_at};

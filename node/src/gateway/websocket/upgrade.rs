@@ -1,13 +1,13 @@
 //! Upgrade of a request to a WebSocket, common to all protocols spoken over one.
 //!
-//! An endpoint first calls [`check`], which is cheap, then authenticates the client if it can, and at last
+//! An endpoint is registered by [`route_at`]. It first calls [`check`], which is cheap, then authenticates the client if it can, and at last
 //! [`WebSocketUpgrade::open`].
 
 use std::rc::Rc;
 
 use actix_web::http::header::{HeaderMap, SEC_WEBSOCKET_PROTOCOL};
 use actix_web::http::{StatusCode, Version};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Responder, web};
 use actix_web_actors::ws::handshake;
 
 use super::frame_writer::MessageFraming;
@@ -34,6 +34,24 @@ pub(in crate::gateway) struct Subprotocols {
 pub(in crate::gateway) struct WebSocketUpgrade {
     /// Confirmed subprotocol; `None` if the client offered none.
     pub(in crate::gateway) subprotocol: Option<&'static str>,
+}
+
+/// Registers an endpoint at its path; with an empty one there is none.
+pub(in crate::gateway) fn route_at<H, Args>(
+    path: &str,
+    endpoint: H,
+) -> impl FnOnce(&mut web::ServiceConfig) + use<H, Args>
+where
+    H: Handler<Args>,
+    Args: FromRequest + 'static,
+    H::Output: Responder + 'static,
+{
+    let resource = (!path.is_empty()).then(|| web::resource(path.to_owned()).route(web::get().to(endpoint)));
+    move |config| {
+        if let Some(resource) = resource {
+            config.service(resource);
+        }
+    }
 }
 
 /// Checks the state of the node, the origin, the version of HTTP and the offered subprotocols.
