@@ -68,6 +68,12 @@ mod unserved;
 mod websocket;
 mod worker_thread;
 
+#[cfg(feature = "testkit")]
+pub(crate) use {
+    cable::codec_properties as cable_codec, mqtt::codec_properties as mqtt_codec,
+    socketio::codec_properties as socketio_codec,
+};
+
 #[cfg(test)]
 pub(crate) use websocket::{JsonMessages, WebSocketFraming};
 

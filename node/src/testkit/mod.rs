@@ -15,6 +15,7 @@ pub mod http;
 pub mod session;
 mod stream;
 
+mod codec;
 mod golden;
 mod internals;
 mod log_capture;
@@ -36,6 +37,7 @@ mod webhook_receiver;
 mod websocket;
 mod websocket_frame;
 
+pub use codec::Codec;
 pub use golden::golden;
 pub use http::{Call, Reply, ask, chunks, exchange, figure, get, group, temporary};
 pub use internals::*;

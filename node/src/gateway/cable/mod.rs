@@ -11,6 +11,8 @@
 mod access;
 mod channel_stream;
 mod client_frame;
+#[cfg(feature = "testkit")]
+pub(crate) mod codec_properties;
 mod connection;
 mod continued_subscriptions;
 mod framing;

@@ -9,6 +9,8 @@
 //! (`event_window`). `saved_state` travels with the session, and `last_will` is executed by it. All but the handler, the
 //! framing and the will are pure.
 
+#[cfg(feature = "testkit")]
+pub(crate) mod codec_properties;
 mod connect_plan;
 mod connection;
 mod event_filter;

@@ -75,7 +75,7 @@ impl<'a> EnginePacket<'a> {
     }
 
     /// Appends the packet as text, the form of a payload.
-    #[cfg(any(test, feature = "conformance"))]
+    #[cfg(any(test, feature = "conformance", feature = "testkit"))]
     pub(super) fn write(&self, out: &mut BytesMut) {
         let (digit, data) = match self {
             EnginePacket::Open(data) => (b'0', *data),
@@ -93,7 +93,7 @@ impl<'a> EnginePacket<'a> {
 }
 
 /// Appends a binary message in the form of a payload.
-#[cfg(any(test, feature = "conformance"))]
+#[cfg(any(test, feature = "conformance", feature = "testkit"))]
 pub(super) fn write_binary(bytes: &[u8], out: &mut BytesMut) {
     out.put_u8(b'b');
     let start = out.len();

@@ -12,6 +12,8 @@
 //! one `engine_app`: the chat, or an echo for the conformance suites.
 
 mod client_request;
+#[cfg(feature = "testkit")]
+pub(crate) mod codec_properties;
 mod commands;
 mod connection;
 #[cfg(feature = "conformance")]

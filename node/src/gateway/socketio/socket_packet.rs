@@ -169,7 +169,7 @@ impl<'a> SocketPacket<'a> {
     }
 
     /// Appends the text of the packet.
-    #[cfg(any(test, feature = "conformance"))]
+    #[cfg(any(test, feature = "conformance", feature = "testkit"))]
     pub(super) fn write(&self, out: &mut BytesMut) {
         let mut digits = itoa::Buffer::new();
         out.put_u8(self.kind as u8);

@@ -1,0 +1,7 @@
+//! Fuzzer of `Codec::CableFrame`.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use node::testkit::Codec;
+
+fuzz_target!(|input: &[u8]| Codec::CableFrame.check(input));
