@@ -132,7 +132,12 @@ impl MqttClient {
 
     /// Opens a connection to a node and sends CONNECT. Returns the body of CONNACK.
     pub async fn connect(node: &Node, connect: &MqttConnect) -> (MqttClient, Vec<u8>) {
-        let mut client = MqttClient::open(mqtt_addr(node)).await;
+        MqttClient::connect_at(mqtt_addr(node), connect).await
+    }
+
+    /// Opens a connection to a listener and sends CONNECT. Returns the body of CONNACK.
+    pub async fn connect_at(addr: SocketAddr, connect: &MqttConnect) -> (MqttClient, Vec<u8>) {
+        let mut client = MqttClient::open(addr).await;
         client.is_v5 = connect.level == 5;
         client.send(&connect.bytes()).await;
         let connack = client.next().await;
