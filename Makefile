@@ -27,7 +27,7 @@ fix: ## formats, and applies what clippy can fix by itself
 api-test: ## a node held against its own OpenAPI by schemathesis (EXAMPLES=500 SEED=7 for more)
 	scripts/schemathesis.sh
 
-clients: ## stock clients against three real nodes behind a proxy (ARGS="native" for some)
+clients: ## stock clients against three real nodes behind a proxy (ARGS="short" or ARGS="native" for some)
 	scripts/clients.sh $(ARGS)
 
 chaos: ## every fault on three real nodes under the oracle (ROUNDS=20 for a night)

@@ -2,16 +2,24 @@
 # Stock clients of every protocol against a cluster of three real nodes, behind a proxy without stickiness.
 #
 #   scripts/clients.sh                    all clients
+#   scripts/clients.sh short              one or two of each protocol, as .ci/run needs them
 #   scripts/clients.sh native             some, by their names in node/tests/clients/run.mjs
 #   BIN=DIR scripts/clients.sh            the binaries from there instead of a debug build
 #   KEEP=DIR scripts/clients.sh           leaves data and logs there
 #
 # The packages come from npm and PyPI, pinned by node/tests/clients/package-lock.json and requirements.txt, into the
-# cache; without a network and without that cache the script says so and fails.
+# cache; without a network and without that cache the script says so and fails. Node.js 20 or later is used if it is
+# there, and otherwise comes from PyPI, too (requirements-node.txt).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 say() { echo "clients: $*" >&2; }
+
+names=("$@")
+if [ "${1:-}" = short ]; then
+  names=(native anycable-base anycable-extended socketio-upgrade mqtt-3-tcp mqtt-5-websocket
+    docs-socketio-python docs-mqtt-python)
+fi
 
 if [ -z "${BIN:-}" ]; then
   scripts/cargo.sh build --locked --bin rookery
@@ -21,26 +29,36 @@ BIN=$(cd "$BIN" && pwd)
 DOCS=$PWD/docs
 export BIN DOCS
 
-command -v npm >/dev/null || { say "npm is missing: the clients need Node.js 20 or later"; exit 1; }
+has_node() {
+  command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null
+}
+
 sources=node/tests/clients
-command -v python3 >/dev/null || { say "python3 is missing: the clients need Python 3.9 or later"; exit 1; }
-pins=$(cat "$sources/package-lock.json" "$sources/requirements.txt" | sha256sum | cut -c1-16)
+pins=$(cat "$sources/package-lock.json" "$sources"/requirements*.txt | sha256sum | cut -c1-16)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/rookery/clients-$pins
+# What the cache has of its own comes first in the search path.
+PATH=$cache/venv/bin:$PATH
 if ! [ -f "$cache/complete" ]; then
+  give_up() {
+    rm -rf "$cache"
+    say "could not be installed: $1"
+    exit 1
+  }
   rm -rf "$cache"
   mkdir -p "$cache"
   cp "$sources"/package.json "$sources"/package-lock.json "$cache"
   say "installing the clients into the cache"
-  if ! npm ci --prefix "$cache" --no-audit --no-fund --silent; then
-    rm -rf "$cache"
-    say "could not be installed: this needs a network to npm"
-    exit 1
+  scripts/python-venv.sh "$cache/venv" || give_up "this needs python3 with venv and pip"
+  "$cache/venv/bin/pip" install -q --no-deps --require-hashes -r "$sources/requirements.txt" ||
+    give_up "this needs a network to PyPI"
+  if ! has_node; then
+    say "Node.js 20 or later is not here, taking the one of PyPI"
+    "$cache/venv/bin/pip" install -q --no-deps --require-hashes -r "$sources/requirements-node.txt" ||
+      give_up "this needs a network to PyPI"
+    hash -r
+    has_node || give_up "the Node.js of PyPI does not run here"
   fi
-  if ! python3 -m venv "$cache/venv" || ! "$cache/venv/bin/pip" install -q -r "$sources/requirements.txt"; then
-    rm -rf "$cache"
-    say "could not be installed: this needs a network to PyPI"
-    exit 1
-  fi
+  npm ci --prefix "$cache" --no-audit --no-fund --silent || give_up "this needs a network to npm"
   touch "$cache/complete"
 fi
 
@@ -49,4 +67,4 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 cp -R "$sources"/. "$scratch"
 ln -s "$cache/node_modules" "$scratch/node_modules"
-PYTHON=$cache/venv/bin/python node "$scratch/run.mjs" "$@"
+PYTHON=$cache/venv/bin/python node "$scratch/run.mjs" "${names[@]}"

@@ -26,10 +26,8 @@ if [ -z "${BIN:-}" ]; then
   BIN=${CARGO_TARGET_DIR:-target}/debug
 fi
 if ! [ -x "$venv/bin/schemathesis" ]; then
-  command -v python3 >/dev/null || { say "python3 is missing"; exit 1; }
-  rm -rf "$venv"
   say "installing schemathesis $version into the cache"
-  if ! { python3 -m venv "$venv" && "$venv/bin/pip" install --quiet "schemathesis==$version"; }; then
+  if ! { scripts/python-venv.sh "$venv" && "$venv/bin/pip" install --quiet "schemathesis==$version"; }; then
     rm -rf "$venv"
     say "could not be installed: this needs a network to PyPI, and python3 with venv and pip"
     exit 1
