@@ -48,9 +48,10 @@ const proxy = await Proxy.start(cluster);
 let failed = 0;
 try {
   for (const name of names.length > 0 ? names : known) {
-    console.log(name);
+    const began = Date.now();
     try {
       await (EXAMPLES[name] ? EXAMPLES[name](proxy, randomUUID().slice(0, 8)) : play(...CLIENTS[name]));
+      console.log(`${name}: ${Math.round((Date.now() - began) / 1_000)} s`);
     } catch (error) {
       failed += 1;
       console.error(`${name} failed:`, error);

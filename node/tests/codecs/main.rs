@@ -13,7 +13,7 @@ use proptest::test_runner::{Config, TestRunner};
 use mutation::{Mutation, mutate};
 
 /// Cases of each codec. A run takes a second or two.
-const CASES: u32 = 4_000;
+const CASES: u32 = 20_000;
 /// Longest input. The rest is cut.
 const INPUT_BYTES: usize = 8_192;
 /// Peak of the memory that a decoder may use per byte of its input, and beside that. A length that an input only states

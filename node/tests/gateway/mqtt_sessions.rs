@@ -107,6 +107,8 @@ async fn second_connection_takes_the_session_over() {
     let persistent = MqttConnect::persistent(5, "bob", "phone");
     let (mut old, _) = MqttClient::accepted(&node, &persistent).await;
     old.subscribe(&format!("c/{c}/events"), 1).await;
+    // The session follows the new conversation from then on.
+    old.ask(&format!("c/{c}/open"), &json!({})).await;
     let (mut new, is_present) = MqttClient::accepted(&node, &persistent).await;
     assert!(is_present);
     let last = old.rest().await.pop().unwrap();

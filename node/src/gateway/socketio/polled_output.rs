@@ -112,6 +112,7 @@ impl<O: EngineOutput> PolledOutput<O> {
                 OutputEvent::Call(Some(OutputCall::Upgrade(payloads))) if self.is_probing => {
                     // The client waits for its poll, if there is one, before it uses the WebSocket.
                     self.answer(NOOP);
+                    self.answered = None;
                     drop(calls);
                     return self.run_upgraded(payloads, socket).await;
                 }
