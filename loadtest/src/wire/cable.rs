@@ -77,7 +77,7 @@ impl CableWire {
         self.sid.clone_from(&frame.sid);
         for (c, channel) in &mut self.channels {
             let identifier = identifier(c);
-            if frame.restored_ids.iter().any(|id| *id == identifier) {
+            if frame.restored_ids.contains(&identifier) {
                 channel.phase = ChannelPhase::Reading;
                 out.push(request("history", c, channel.offset));
             } else {

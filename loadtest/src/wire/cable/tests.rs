@@ -163,7 +163,7 @@ fn event_frames_without_a_subscription_are_caught() {
         status("confirm_subscription"),
         status("confirm_history"),
     ] {
-        let (.., received) = receive(&mut subscribed(), &[frame.clone()]);
+        let (.., received) = receive(&mut subscribed(), std::slice::from_ref(&frame));
         assert!(matches!(received, Err(WireEnd::Malformed(_))), "{frame}");
     }
 }

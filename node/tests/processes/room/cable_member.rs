@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use node::testkit::cable::{Cable, EXTENDED, chat};
 use serde_json::{Value, json};
 
-pub struct CableMember {
+pub(super) struct CableMember {
     user: &'static str,
     cable: Option<Cable>,
     sid: Option<String>,
@@ -23,7 +23,7 @@ struct MemberChannel {
 // === impl CableMember ===
 
 impl CableMember {
-    pub fn new(user: &'static str, conversations: &[&str]) -> CableMember {
+    pub(super) fn new(user: &'static str, conversations: &[&str]) -> CableMember {
         let channel = |c: &&str| {
             let channel = MemberChannel {
                 offset: 0,
@@ -40,7 +40,7 @@ impl CableMember {
     }
 
     /// Connects, and asks for what is missing: it comes as events, so that nothing is missing in the end.
-    pub async fn connect(&mut self, addr: SocketAddr) -> bool {
+    pub(super) async fn connect(&mut self, addr: SocketAddr) -> bool {
         let sid = self
             .sid
             .take()
@@ -65,7 +65,7 @@ impl CableMember {
         true
     }
 
-    pub async fn event(&mut self) -> Value {
+    pub(super) async fn event(&mut self) -> Value {
         loop {
             let frame = self.cable.as_mut().unwrap().client.json().await;
             let identifier = frame["identifier"].as_str().unwrap_or_default();

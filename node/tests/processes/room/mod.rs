@@ -12,6 +12,7 @@ mod stream_member;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use self::cable_member::CableMember;
 use self::mqtt_member::MqttMember;
@@ -20,11 +21,11 @@ use self::poll_member::PollMember;
 use self::room_log::RoomLog;
 use self::socket_io_member::SocketIoMember;
 use self::stream_member::StreamMember;
-use node::testkit::{ProcessCluster, ask, eventually, get};
+use node::testkit::{PATIENCE, ProcessCluster, ask, eventually, get};
 
 /// Transport of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RoomTransport {
+pub(crate) enum RoomTransport {
     Native,
     Stream,
     Poll,
@@ -34,11 +35,11 @@ pub enum RoomTransport {
 }
 
 /// One client and what it has received.
-pub struct RoomMember {
-    pub user: &'static str,
-    pub transport: RoomTransport,
+pub(crate) struct RoomMember {
+    pub(crate) user: &'static str,
+    pub(crate) transport: RoomTransport,
     /// Node that it is connected to.
-    pub at: usize,
+    pub(crate) at: usize,
     connection: RoomConnection,
     logs: BTreeMap<String, RoomLog>,
 }
@@ -56,7 +57,7 @@ enum RoomConnection {
 
 impl RoomMember {
     /// Connects a client that follows these conversations.
-    pub async fn new(
+    pub(crate) async fn new(
         cluster: &ProcessCluster,
         user: &'static str,
         transport: RoomTransport,
@@ -86,7 +87,7 @@ impl RoomMember {
     }
 
     /// Connects to a node: as a client that comes back, if it was connected before.
-    pub async fn connect(&mut self, cluster: &ProcessCluster, at: usize) {
+    pub(crate) async fn connect(&mut self, cluster: &ProcessCluster, at: usize) {
         self.at = at;
         let addr = cluster.addr(at);
         let nothing_is_missing = match &mut self.connection {
@@ -103,30 +104,45 @@ impl RoomMember {
     }
 
     /// Receives until an event of the conversation comes live.
-    pub async fn follows(&mut self, cluster: &ProcessCluster, c: &str) {
-        while !self.take_next(cluster).await.is_some_and(|of| of == c) {}
+    pub(crate) async fn follows(&mut self, cluster: &ProcessCluster, c: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.take_by(cluster, deadline).await.is_none_or(|of| of != c) {}
     }
 
     /// Receives until every event of the conversation up to `s` is applied.
-    pub async fn receives(&mut self, cluster: &ProcessCluster, c: &str, s: u64) {
+    pub(crate) async fn receives(&mut self, cluster: &ProcessCluster, c: &str, s: u64) {
+        let deadline = Instant::now() + PATIENCE;
         while self.logs[c].last() < s {
-            self.take_next(cluster).await;
+            self.take_by(cluster, deadline).await;
         }
     }
 
     /// Receives until the member's own removal from the conversation. Returns its position.
-    pub async fn is_removed(&mut self, cluster: &ProcessCluster, c: &str) -> u64 {
+    pub(crate) async fn is_removed(&mut self, cluster: &ProcessCluster, c: &str) -> u64 {
+        let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(s) = self.logs[c].removed_at() {
                 return s;
             }
-            self.take_next(cluster).await;
+            self.take_by(cluster, deadline).await;
         }
     }
 
     /// Returns the applied events of a conversation by their position.
-    pub fn log(&self, c: &str) -> &BTreeMap<u64, Value> {
+    pub(crate) fn log(&self, c: &str) -> &BTreeMap<u64, Value> {
         self.logs[c].applied()
+    }
+
+    /// Receives one event before the deadline. Polls and pings go on without one.
+    async fn take_by(&mut self, cluster: &ProcessCluster, deadline: Instant) -> Option<String> {
+        let taken = tokio::time::timeout_at(deadline, Box::pin(self.take_next(cluster))).await;
+        taken.unwrap_or_else(|_| {
+            let logs: Vec<_> = self.logs.iter().map(|(c, log)| (c, log.last())).collect();
+            panic!(
+                "{} ({:?}) waits in vain behind {logs:?}",
+                self.user, self.transport
+            )
+        })
     }
 
     /// Receives one event. Returns its conversation, if it has one and is of the log.

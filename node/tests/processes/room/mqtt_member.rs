@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use node::testkit::{MqttClient, MqttConnect, eventually};
 use serde_json::{Value, json};
 
-pub struct MqttMember {
+pub(super) struct MqttMember {
     user: &'static str,
     client: Option<MqttClient>,
     events: VecDeque<Value>,
@@ -19,7 +19,7 @@ const ANSWERS: &str = "u/me/answers";
 // === impl MqttMember ===
 
 impl MqttMember {
-    pub fn new(user: &'static str) -> MqttMember {
+    pub(super) fn new(user: &'static str) -> MqttMember {
         MqttMember {
             user,
             client: None,
@@ -29,7 +29,7 @@ impl MqttMember {
     }
 
     /// Connects, and returns true if the session is present.
-    pub async fn connect(&mut self, addr: SocketAddr) -> bool {
+    pub(super) async fn connect(&mut self, addr: SocketAddr) -> bool {
         let connect = MqttConnect {
             // The longest that a node grants: this client is silent while others act.
             keep_alive: 120,
@@ -50,7 +50,7 @@ impl MqttMember {
     }
 
     /// Returns the next event, which is acknowledged.
-    pub async fn event(&mut self) -> Value {
+    pub(super) async fn event(&mut self) -> Value {
         loop {
             if let Some(event) = self.events.pop_front() {
                 return event;
@@ -62,7 +62,7 @@ impl MqttMember {
     }
 
     /// Publishes a query, and returns its answer.
-    pub async fn ask(&mut self, topic: &str, mut fields: Value) -> Value {
+    pub(super) async fn ask(&mut self, topic: &str, mut fields: Value) -> Value {
         self.last_id += 1;
         fields["id"] = json!(self.last_id);
         let client = self.client.as_mut().unwrap();

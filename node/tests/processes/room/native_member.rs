@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use node::testkit::Client;
 use serde_json::{Value, json};
 
-pub struct NativeMember {
+pub(super) struct NativeMember {
     user: &'static str,
     client: Option<Client>,
     sid: String,
@@ -18,7 +18,7 @@ pub struct NativeMember {
 // === impl NativeMember ===
 
 impl NativeMember {
-    pub fn new(user: &'static str) -> NativeMember {
+    pub(super) fn new(user: &'static str) -> NativeMember {
         NativeMember {
             user,
             client: None,
@@ -29,7 +29,7 @@ impl NativeMember {
     }
 
     /// Connects, and returns true if the session was resumed.
-    pub async fn connect(&mut self, addr: SocketAddr) -> bool {
+    pub(super) async fn connect(&mut self, addr: SocketAddr) -> bool {
         let mut client = Client::connect(addr).await;
         client.expect("hello").await;
         let token = format!("dev:{}", self.user);
@@ -49,7 +49,7 @@ impl NativeMember {
         resumed
     }
 
-    pub async fn event(&mut self) -> Value {
+    pub(super) async fn event(&mut self) -> Value {
         loop {
             if let Some(event) = self.events.pop_front() {
                 return event;
@@ -60,7 +60,7 @@ impl NativeMember {
     }
 
     /// Sends a command, and returns its response.
-    pub async fn ask(&mut self, t: &str, mut fields: Value) -> Value {
+    pub(super) async fn ask(&mut self, t: &str, mut fields: Value) -> Value {
         fields["t"] = json!(t);
         fields["id"] = json!(7);
         let client = self.client.as_mut().unwrap();

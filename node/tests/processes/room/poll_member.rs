@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use node::testkit::{ask, exchange, within};
 use serde_json::Value;
 
-pub struct PollMember {
+pub(super) struct PollMember {
     user: &'static str,
     addr: Option<SocketAddr>,
     sid: String,
@@ -17,7 +17,7 @@ pub struct PollMember {
 // === impl PollMember ===
 
 impl PollMember {
-    pub fn new(user: &'static str) -> PollMember {
+    pub(super) fn new(user: &'static str) -> PollMember {
         PollMember {
             user,
             addr: None,
@@ -28,7 +28,7 @@ impl PollMember {
     }
 
     /// Polls for the first time at a node, and returns true if the session continues.
-    pub async fn connect(&mut self, addr: SocketAddr) -> bool {
+    pub(super) async fn connect(&mut self, addr: SocketAddr) -> bool {
         self.addr = Some(addr);
         let path = self.path(0);
         let (status, batch) = ask(addr, self.user, ("GET", &path, ""), Value::Null).await;
@@ -41,7 +41,7 @@ impl PollMember {
         resumed
     }
 
-    pub async fn event(&mut self) -> Value {
+    pub(super) async fn event(&mut self) -> Value {
         loop {
             if let Some(event) = self.events.pop_front() {
                 return event;

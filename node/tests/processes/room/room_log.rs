@@ -8,7 +8,7 @@ use super::RoomTransport;
 
 /// Log as the member has it.
 #[derive(Default)]
-pub struct RoomLog {
+pub(super) struct RoomLog {
     applied: BTreeMap<u64, Value>,
     /// Events above a hole.
     early: BTreeMap<u64, Value>,
@@ -19,21 +19,21 @@ pub struct RoomLog {
 // === impl RoomLog ===
 
 impl RoomLog {
-    pub fn applied(&self) -> &BTreeMap<u64, Value> {
+    pub(super) fn applied(&self) -> &BTreeMap<u64, Value> {
         &self.applied
     }
 
     /// Returns the position of the last applied event; no event before it is missing.
-    pub fn last(&self) -> u64 {
+    pub(super) fn last(&self) -> u64 {
         self.applied.keys().next_back().copied().unwrap_or(0)
     }
 
-    pub fn removed_at(&self) -> Option<u64> {
+    pub(super) fn removed_at(&self) -> Option<u64> {
         self.removed_at
     }
 
     /// Applies the next event, stores a later one and ignores the rest.
-    pub fn take(&mut self, user: &str, transport: RoomTransport, event: &Value) {
+    pub(super) fn take(&mut self, user: &str, transport: RoomTransport, event: &Value) {
         assert_eq!(
             self.removed_at, None,
             "{user} ({transport:?}) received {event} behind its removal"

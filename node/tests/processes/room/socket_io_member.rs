@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use node::testkit::PollingClient;
 use serde_json::{Value, json};
 
-pub struct SocketIoMember {
+pub(super) struct SocketIoMember {
     user: &'static str,
     client: Option<PollingClient>,
     pid: String,
@@ -19,7 +19,7 @@ pub struct SocketIoMember {
 // === impl SocketIoMember ===
 
 impl SocketIoMember {
-    pub fn new(user: &'static str) -> SocketIoMember {
+    pub(super) fn new(user: &'static str) -> SocketIoMember {
         SocketIoMember {
             user,
             client: None,
@@ -31,7 +31,7 @@ impl SocketIoMember {
     }
 
     /// Connects, and returns true if the state was recovered.
-    pub async fn connect(&mut self, addr: SocketAddr) -> bool {
+    pub(super) async fn connect(&mut self, addr: SocketAddr) -> bool {
         let token = format!("dev:{}", self.user);
         let mut auth = json!({"token": token, "device": "web", "instance": "one"});
         if !self.pid.is_empty() {
@@ -57,7 +57,7 @@ impl SocketIoMember {
         recovered
     }
 
-    pub async fn event(&mut self) -> Value {
+    pub(super) async fn event(&mut self) -> Value {
         loop {
             if let Some(event) = self.events.pop_front() {
                 return event;
@@ -69,7 +69,7 @@ impl SocketIoMember {
     }
 
     /// Emits an event with an acknowledgement, and returns its response.
-    pub async fn ask(&mut self, name: &str, fields: Value) -> Value {
+    pub(super) async fn ask(&mut self, name: &str, fields: Value) -> Value {
         self.acks += 1;
         let prefix = format!("43{}[", self.acks);
         let emit = format!("42{}{}", self.acks, json!([name, fields]));

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use node::testkit::Stream;
 use serde_json::Value;
 
-pub struct StreamMember {
+pub(super) struct StreamMember {
     user: &'static str,
     stream: Option<Stream>,
     last_id: Option<String>,
@@ -14,7 +14,7 @@ pub struct StreamMember {
 // === impl StreamMember ===
 
 impl StreamMember {
-    pub fn new(user: &'static str) -> StreamMember {
+    pub(super) fn new(user: &'static str) -> StreamMember {
         StreamMember {
             user,
             stream: None,
@@ -23,7 +23,7 @@ impl StreamMember {
     }
 
     /// Opens the stream, and returns true if it continues behind the last event.
-    pub async fn connect(&mut self, addr: SocketAddr) -> bool {
+    pub(super) async fn connect(&mut self, addr: SocketAddr) -> bool {
         let mut stream = Stream::of(addr, self.user, self.last_id.as_deref()).await;
         let ready = stream.expect("ready").await;
         self.last_id = Some(ready.id);
@@ -31,7 +31,7 @@ impl StreamMember {
         ready.data["resumed"] == true
     }
 
-    pub async fn event(&mut self) -> Value {
+    pub(super) async fn event(&mut self) -> Value {
         let stream = self.stream.as_mut().unwrap();
         let entry = stream.next().await.expect("the stream continues");
         if !entry.id.is_empty() {
