@@ -48,6 +48,8 @@ export class ConversationState {
   wantRead?: number;
   /** Time of the last message, for the order of the inbox. */
   at = 0;
+  /** The counts are those of an older read position, and only the server knows better. */
+  uncertain = false;
   /** Position up to which `unread` counts. */
   private countedTo = 0;
 
@@ -73,6 +75,7 @@ export class ConversationState {
     this.describe(item);
     if (!newer) {
       this.countedTo = last?.s ?? 0;
+      this.uncertain = false;
       this.update({ last: lastMessage(last), unread: item.unread ?? 0, mentions: item.mentions ?? 0 });
     }
     this.hint = last?.s ?? 0;
@@ -234,11 +237,15 @@ export class ConversationState {
   /** Counts what is unread above a new read position. Returns true if the events at hand do not suffice. */
   private recount(read: number): boolean {
     if (read >= this.countedTo) {
+      this.uncertain = false;
       this.update({ unread: 0, mentions: 0 });
       return false;
     }
     const live = this.log?.live;
-    if (!live || live.lo > read + 1) return true;
+    this.uncertain = !live || live.lo > read + 1;
+    if (!live || this.uncertain) return true;
+    // Counted by the events at hand: those of the inbox that are not applied yet count when they are.
+    this.countedTo = this.s;
     const unread = fold(live.events).filter((message) => message.s > read && !message.deleted).length;
     this.update({ unread, mentions: Math.min((this.info as ConversationInfo).mentions, unread) });
     return false;

@@ -420,6 +420,7 @@ export class Conversations {
         { t: "read", c: state.c, s },
         () => {
           this.reading.delete(state.c);
+          if (state.uncertain) this.refresh();
           if (state.wantRead !== s) return;
           delete state.wantRead;
           this.dirtyRows.add(state.c);

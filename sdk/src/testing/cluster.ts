@@ -66,6 +66,17 @@ export class FakeCluster {
     this.sessions.clear();
   }
 
+  /** A user's sessions read too slowly: what waits is dropped, and they are told to run `sync`. */
+  overflow(user: string): void {
+    for (const session of this.sessions.values()) {
+      if (session.user !== user) continue;
+      session.buffer = [];
+      session.link?.events.splice(0);
+      // The number of the `resync` counts what was dropped.
+      this.push(user, { t: "resync", why: "slow" });
+    }
+  }
+
   group(c: string, members: string[]): FakeConversation {
     const conversation: FakeConversation = {
       c,
