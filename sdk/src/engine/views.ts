@@ -38,19 +38,23 @@ export function windowView(
   const atEnd = segment !== undefined && segment === state?.log?.live;
   const known = cache.messages;
   cache.messages = new Map();
-  const remembered = (message: Message, changed: number): Message => {
-    const { u, cid, s, state: own, reach, error } = message;
-    const mark = [s, changed, own, reach?.delivered, reach?.read, reach?.of, error?.code].join();
-    const key = `${u}/${cid}`;
+  const remembered = (key: string, mark: string, make: () => Message): Message => {
     const old = known.get(key);
-    const entry = old?.mark === mark ? old : { mark, message };
+    const entry = old?.mark === mark ? old : { mark, message: make() };
     cache.messages.set(key, entry);
     return entry.message;
   };
-  const messages = fold(segment?.events ?? []).map((message) => remembered(decorate(c, me, state, message), message.changed));
+  const messages = fold(segment?.events ?? []).map((folded) => {
+    const message = decorate(c, me, state, folded);
+    const { u, cid, changed, state: own, reach } = message;
+    return remembered(`${u}/${cid}`, [changed, own, reach?.delivered, reach?.read, reach?.of].join(), () => message);
+  });
   const present = new Set(messages.filter((it) => it.u === me).map((it) => it.cid));
   if (atEnd || !segment) {
-    for (const item of waiting) if (!present.has(item.cid)) messages.push(remembered(outgoing(c, me, item), item.tries));
+    for (const item of waiting) {
+      const { cid, tries, state: own, s, error } = item;
+      if (!present.has(cid)) messages.push(remembered(`${me}/${cid}`, `${tries} ${own} ${s} ${error?.code}`, () => outgoing(c, me, item)));
+    }
   }
   const next: MessageWindow = {
     messages,
