@@ -49,8 +49,20 @@ export async function withNode<T>(use: (url: string) => Promise<T>, settings: st
   }
 }
 
+export interface ClusterNode {
+  url: string;
+  pid: number;
+  /** The configuration to start the node again with. */
+  config: string;
+}
+
+/** Starts a node of a cluster again, after it was killed or stopped. */
+export function restart(node: ClusterNode): ChildProcess {
+  return run(["node", "--config", node.config]).process;
+}
+
 /** Starts `rookery cluster` with three nodes, runs `use` with `{ url, pid }` of each, and stops them. */
-export async function withCluster<T>(use: (nodes: { url: string; pid: number }[]) => Promise<T>): Promise<T> {
+export async function withCluster<T>(use: (nodes: ClusterNode[]) => Promise<T>): Promise<T> {
   const folder = await mkdtemp(join(tmpdir(), "rookery-sdk-"));
   const data = join(folder, "data");
   const http = await freePorts(3, [0, MQTT]);
@@ -62,7 +74,8 @@ export async function withCluster<T>(use: (nodes: { url: string; pid: number }[]
       return readFile(join(data, "cluster.json"), "utf8").catch(() => "");
     }, "a ready cluster");
     const { nodes } = JSON.parse(text) as { nodes: { http: string; pid: number }[] };
-    return await use(nodes.map((node) => ({ url: `http://${node.http}`, pid: node.pid })));
+    const config = (i: number) => join(data, `node-${i + 1}`, "node.toml");
+    return await use(nodes.map((node, i) => ({ url: `http://${node.http}`, pid: node.pid, config: config(i) })));
   } finally {
     await stop(cluster.process);
     await rm(folder, { recursive: true, force: true });
@@ -84,7 +97,7 @@ function run(args: string[]): { process: ChildProcess; output: () => string } {
   return { process: child, output: () => text };
 }
 
-async function stop(child: ChildProcess): Promise<void> {
+export async function stop(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const ended = once(child, "exit");
   child.kill("SIGTERM");
