@@ -173,7 +173,7 @@ export type Input =
   | { t: "want"; tab: string; keys: string[] }
   | { t: "gone"; tab: string };
 
-export type EventName = "gap" | "resync" | "revoked" | "displaced" | "token";
+export type EventName = "gap" | "resync" | "revoked" | "displaced";
 
 export type Effect =
   | { t: "connect"; conn: number; url: string }

@@ -1,4 +1,4 @@
-// Generated from the server's AsyncAPI description by scripts/generate.mjs. Not edited by hand.
+// Generated from the server's AsyncAPI description by scripts/generate.ts. Not edited by hand.
 
 /** Fields of the `ack` response: the change is durable and applied. */
 export interface Ack {

@@ -1,4 +1,4 @@
-// Generated from the server's OpenAPI description by scripts/generate.mjs. Not edited by hand.
+// Generated from the server's OpenAPI description by scripts/generate.ts. Not edited by hand.
 
 import type { Body, ClientMessageId, ConversationId, ConversationKind, ErrorCode, HistoryVisibility, NotResumed, Role, UserId } from "./generated.js";
 
