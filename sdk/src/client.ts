@@ -241,6 +241,11 @@ export class Rookery {
     });
   }
 
+  /** Hands over a call that is not worth repeating. @internal */
+  post(call: Call): void {
+    this.input({ t: "call", tab: this.tab, id: 0, call });
+  }
+
   /** @internal */
   change(key: string, command: ChangeCommand, cid: string = ulid(this.now(), this.random)): Outgoing {
     const outgoing = new Outgoing(this, cid, { op: "change", key, cid, at: this.now(), command });
@@ -259,7 +264,7 @@ export class Rookery {
   }
 
   private submit(outgoing: Outgoing): void {
-    this.input({ t: "call", tab: this.tab, id: 0, call: outgoing.call });
+    this.post(outgoing.call);
   }
 
   // === the leader and the others ===

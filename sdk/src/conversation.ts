@@ -62,7 +62,7 @@ export class Conversation {
 
   /** Call it at each key stroke; the client spaces the announcements. */
   typing(on = true): void {
-    void this.chat.call({ op: "typing", key: this.key, on });
+    this.chat.post({ op: "typing", key: this.key, on });
   }
 
   invite(who: string): Outgoing {
