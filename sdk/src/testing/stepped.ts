@@ -15,6 +15,7 @@ export class SteppedClient {
   link: FakeLink | undefined;
   /** Frames on their way to the cluster, with the link that they were sent on. */
   sent: [FakeLink, string][] = [];
+  private readonly effects: Effect[] = [];
   private conn = 0;
   private writes: { ops: StoreOp[]; mark: number }[] = [];
   private tokenWanted = false;
@@ -48,7 +49,14 @@ export class SteppedClient {
   }
 
   input(input: Input): void {
-    for (const effect of this.engine.step(input, this.now)) this.perform(effect);
+    // An effect that leads to another input comes before the effects of that one, as in the host.
+    const outer = this.effects.length > 0;
+    this.effects.push(...this.engine.step(input, this.now));
+    if (outer) return;
+    for (let effect = this.effects[0]; effect; effect = this.effects[0]) {
+      this.perform(effect);
+      this.effects.shift();
+    }
   }
 
   change(key: string, command: ChangeCommand): string {
