@@ -3,7 +3,7 @@ CARGO := scripts/cargo.sh
 FLAGS := --workspace --all-features --locked
 ARGS ?=
 
-.PHONY: help run build test verify fix api-test clients chaos report bench setup fmt-check clippy doc architecture tree names deny advisories english
+.PHONY: help run build test verify fix api-test clients chaos report bench sdk sdk-nodes sdk-browser sdk-chaos setup fmt-check clippy doc architecture tree names deny advisories english
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -38,6 +38,18 @@ report: ## every figure, measured on three local nodes, into docs/reports (ARGS=
 
 bench: ## micro-benchmarks (codec, apply, fan-out)
 	$(CARGO) bench --workspace --locked $(ARGS)
+
+sdk: ## the TypeScript client: lint, types, tests, package, sizes (needs Node 20 or later)
+	scripts/sdk.sh
+
+sdk-nodes: ## the TypeScript client against real nodes, and its types against theirs (ROOKERY_BIN=FILE for a binary)
+	scripts/sdk.sh nodes
+
+sdk-browser: ## the TypeScript client in Chromium: reload, tabs, tokens (CHROMIUM=FILE)
+	scripts/sdk.sh browser
+
+sdk-chaos: ## many TypeScript clients, three nodes, faults (SECONDS=120 CLIENTS=50 SEED=…)
+	scripts/sdk.sh chaos
 
 setup: ## installs what a build needs and builds RocksDB into the cache
 	@scripts/setup.sh
