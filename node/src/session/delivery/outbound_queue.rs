@@ -328,7 +328,9 @@ impl OutboundQueue {
                 framing.close(&mut bytes, *code, reason);
                 frames += 1;
                 self.end = CloseState::Ended;
-            } else if matches!(self.end, CloseState::Ended) && bytes.is_empty() {
+            }
+            // At once where the framing writes no end, as in MQTT 3.1.1: nothing would poll again.
+            if matches!(self.end, CloseState::Ended) && bytes.is_empty() {
                 return Poll::Ready(None);
             }
         }

@@ -74,6 +74,12 @@ impl ClientSession {
         }
     }
 
+    /// Returns true if a subscription matches the topic, shared ones aside. That of the publisher counts, too.
+    pub(super) fn has_match(&self, topic: &str) -> bool {
+        let mut filters = self.subscriptions.keys();
+        filters.any(|filter| !filter.is_shared() && filter.matches(topic))
+    }
+
     /// Returns the delivery of a message by all subscriptions that match it, shared ones aside. `client`: its own id.
     pub(super) fn delivery_of(&self, message: &Arc<TopicMessage>, client: &str) -> Option<TopicDelivery> {
         let is_own = message.publisher == client;

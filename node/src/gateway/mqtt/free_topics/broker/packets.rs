@@ -123,7 +123,7 @@ impl Broker {
         Ok(())
     }
 
-    /// Sends a message to its receivers, and retains it if it says so. Returns the number of receivers.
+    /// Sends a message to its receivers, and retains it if it says so. Returns the number of clients with a subscription.
     pub(super) fn distribute(&mut self, message: Arc<TopicMessage>, now: Instant) -> usize {
         if message.is_retained {
             if message.payload.is_empty() {
@@ -134,9 +134,9 @@ impl Broker {
         }
         let mut receivers = 0;
         for (client, session) in &mut self.sessions {
+            receivers += usize::from(session.has_match(&message.topic));
             if let Some(delivery) = session.delivery_of(&message, client) {
                 session.deliver(delivery, now);
-                receivers += 1;
             }
         }
         receivers + self.distribute_to_shares(&message, now)
