@@ -136,6 +136,36 @@ fn nothing_follows_the_close_frame() {
     );
 }
 
+/// Framing of a protocol without a last message of the server, as MQTT 3.1.1 is.
+struct WithoutEnd;
+
+impl Framing for WithoutEnd {
+    fn answer(&self, out: &mut BytesMut, body: &[u8]) {
+        out.extend_from_slice(body);
+    }
+    fn event(&self, _: &mut BytesMut, _: u64, _: &[u8]) {}
+    fn ping(&self, _: &mut BytesMut, _: u64) {}
+    fn pong(&self, _: &mut BytesMut, _: &[u8]) {}
+    fn close(&self, _: &mut BytesMut, _: Option<u16>, _: &str) {}
+}
+
+#[test]
+fn close_without_bytes_ends_the_output_at_once() {
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut silent = OutboundQueue::new(BOUNDS);
+    silent.close(None, "", false);
+    assert_eq!(silent.poll_piece(&mut cx, &WithoutEnd), Poll::Ready(None));
+    let mut behind_a_response = OutboundQueue::new(BOUNDS);
+    behind_a_response.answer(Bytes::from_static(b"{}"));
+    behind_a_response.close(None, "", false);
+    let last = behind_a_response.poll_piece(&mut cx, &WithoutEnd);
+    assert!(matches!(last, Poll::Ready(Some(chunk)) if chunk.bytes == "{}"));
+    assert_eq!(
+        behind_a_response.poll_piece(&mut cx, &WithoutEnd),
+        Poll::Ready(None)
+    );
+}
+
 /// Returns the numbers of the events behind `n`, if none of them is missing.
 fn behind(outbox: &OutboundQueue, n: u64) -> Option<Vec<u64>> {
     outbox
