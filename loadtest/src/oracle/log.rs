@@ -33,7 +33,7 @@ const ARCHIVE: usize = 8;
 /// Log of one conversation.
 #[derive(Debug, Default)]
 pub(crate) struct OracleLog {
-    /// First `s` that any client observed; 0 before the first observation.
+    /// First `s` that any client's view contains; 0 before the first view.
     origin: u64,
     /// `s` of `window[0]`. The events from `origin` up to here remain in `blocks`.
     base: u64,
@@ -137,6 +137,17 @@ impl OracleLog {
         Some((from, digests))
     }
 
+    /// Begins a client's view above `last`. The log begins with its earliest view.
+    ///
+    /// Observations do not begin it: a page of the newest events may be the first one, and lies above events that the
+    /// clients still receive.
+    pub(crate) fn begin(&mut self, last: u64) {
+        // The views of a run begin before its load. Once events are known, the log cannot be extended downwards.
+        if self.origin == 0 || (self.window.is_empty() && last < self.frontier) {
+            (self.origin, self.base, self.frontier) = (last + 1, last + 1, last);
+        }
+    }
+
     /// Returns the highest `s` up to which every event is known.
     pub(crate) fn frontier(&self) -> u64 {
         self.frontier
@@ -237,7 +248,7 @@ impl OracleLog {
     /// Records that a message was acknowledged at `s`.
     pub(crate) fn ack(&mut self, tag: MessageTag, s: u64) -> Verdict {
         // Not known yet up to there. The ack is compared when its event is judged.
-        if s > self.frontier || self.origin == 0 {
+        if s > self.frontier {
             return match self.acked.insert(s, tag) {
                 Some(other) if other != tag => Err((
                     ViolationKind::AckedOther,
@@ -256,6 +267,14 @@ impl OracleLog {
                         ViolationKind::AckedOther,
                         format!("{tag:?} was acked as s={s}, where the log has another message"),
                     )),
+                    // Its sender's view had begun before the send, and no view begins below the origin.
+                    None if s < self.origin => Err((
+                        ViolationKind::StaleAppend,
+                        format!(
+                            "{tag:?} was acked as s={s}, but every view begins at s={} or above",
+                            self.origin
+                        ),
+                    )),
                     None => Err(unjudged(s)),
                 }
             }
@@ -272,12 +291,9 @@ impl OracleLog {
     /// `window` is the number of entries to hold. `before` is `true` if a missing body is expected: the client joined
     /// later.
     pub(crate) fn see(&mut self, seen: &SeenEvent, window: usize, before: bool) -> Verdict {
-        // The first observation defines the origin. Events below it were visible to no client of the run.
-        if self.origin == 0 {
-            (self.origin, self.base, self.frontier) = (seen.s, seen.s, seen.s - 1);
-        }
-        if seen.s < self.origin {
-            return Ok(()); // before anybody's first sight: nothing to compare with
+        // Below every view, so no client received the event live. A page may still contain it.
+        if self.origin == 0 || seen.s < self.origin {
+            return Ok(());
         }
         if seen.s < self.base {
             self.late += 1;

@@ -139,7 +139,9 @@ impl Oracle {
             receipts: HashMap::new(),
             reached: last,
         };
-        self.conversations[conv as usize].views.insert(client, view);
+        let conversation = &mut self.conversations[conv as usize];
+        conversation.log.begin(last);
+        conversation.views.insert(client, view);
     }
 
     /// Returns the ordinal of the client's next message, which is about to be sent.

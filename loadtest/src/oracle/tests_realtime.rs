@@ -91,6 +91,58 @@ fn message_sent_after_an_ack_but_ordered_before_it_is_caught() {
     assert_eq!(kinds(&oracle), [ViolationKind::StaleAppend]);
 }
 
+/// A sender whose messages up to s=18 are committed, of which only a page of the newest five was received.
+fn page_before_the_live_events() -> (Oracle, ConvIx) {
+    let mut oracle = Oracle::new();
+    let conv = oracle.conversation("d_1");
+    // The first view begins later than the others, so it does not decide where the log begins.
+    oracle.joined(conv, 2, 3);
+    (0..2).for_each(|client| oracle.joined(conv, client, 2));
+    for _ in 3..=18 {
+        oracle.issue(conv, 0);
+    }
+    oracle.acked(conv, tag(0, 1), 3);
+    for s in 14..=18 {
+        oracle.sighted(conv, 1, &event(s, Some(tag(0, s as Ordinal - 2))));
+    }
+    (oracle, conv)
+}
+
+#[test]
+fn early_page_hides_no_event_below_it() {
+    let (mut oracle, conv) = page_before_the_live_events();
+    for s in 3..=18 {
+        let tag = tag(0, s as Ordinal - 2);
+        oracle.acked(conv, tag, s);
+        let members = if s == 3 { 0..2 } else { 0..3 };
+        members.for_each(|client| oracle.applied(conv, client, &event(s, Some(tag))));
+    }
+    assert_eq!(oracle.reread_after(conv), 2);
+    oracle.finish();
+    assert_eq!(kinds(&oracle), []);
+    assert!(oracle.level());
+}
+
+#[test]
+fn wrong_event_below_the_first_received_page_is_caught() {
+    let (mut oracle, conv) = page_before_the_live_events();
+    let third = event(3, Some(tag(0, 1)));
+    oracle.applied(conv, 0, &third);
+    oracle.applied(conv, 1, &SeenEvent { digest: 7, ..third });
+    assert_eq!(kinds(&oracle), [ViolationKind::Fork]);
+
+    let (mut oracle, conv) = page_before_the_live_events();
+    oracle.applied(conv, 0, &event(3, Some(tag(0, 2))));
+    assert_eq!(kinds(&oracle), [ViolationKind::AckedOther]);
+}
+
+#[test]
+fn ack_of_a_position_below_every_view_is_caught() {
+    let (mut oracle, conv) = page_before_the_live_events();
+    oracle.acked(conv, tag(0, 2), 2);
+    assert_eq!(kinds(&oracle), [ViolationKind::StaleAppend]);
+}
+
 #[test]
 fn acks_of_changes_and_removals_raise_the_acknowledged_seqs() {
     let (mut oracle, conv) = ten();

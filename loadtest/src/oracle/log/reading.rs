@@ -26,7 +26,7 @@ impl OracleLog {
     /// Compares the next event of a second reading.
     pub(crate) fn reread(&mut self, reading: &mut Reading, seen: &SeenEvent, window: usize) -> Verdict {
         if seen.s < self.origin {
-            return Ok(()); // before anybody's first sight: nothing to compare with
+            return Ok(()); // below every view: nothing to compare with
         }
         if reading.next == 0 && self.origin != 0 {
             reading.next = self.origin;
