@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-#[cfg(any(test, feature = "conformance"))]
+#[cfg(any(test, feature = "conformance", feature = "testkit"))]
 use bytes::{BufMut, BytesMut};
 use data_encoding::BASE64;
 

@@ -20,6 +20,9 @@ use crate::telemetry::metrics::ServerMetrics;
 /// Time after which a poll is answered with nothing while an upgrade is in progress: the client sends its last packet
 /// over the WebSocket only when no poll is open.
 const PROBE_POLL: Duration = Duration::from_millis(100);
+/// Maximum number of times that the answer to a forwarded poll is repeated. More of them come from a client that gives
+/// every poll the same id.
+const REPETITIONS: u32 = 2;
 /// Payload without a meaning, which ends a poll.
 const NOOP: Bytes = Bytes::from_static(b"6");
 
@@ -57,6 +60,8 @@ struct WaitingPoll {
 struct AnsweredPoll {
     id: String,
     payload: Bytes,
+    /// Number of repetitions that may still get the payload.
+    repetitions: u32,
 }
 
 /// Continuation of the output.
@@ -194,10 +199,15 @@ impl<O: EngineOutput> PolledOutput<O> {
             return;
         }
         let answered = self.answered.take();
-        if let Some(answered) = answered.filter(|answered| request.repeats(Some(&answered.id))) {
+        let repeated =
+            |answered: &AnsweredPoll| answered.repetitions > 0 && request.repeats(Some(&answered.id));
+        if let Some(answered) = answered.filter(repeated) {
             // It does not show that the client has read the answer.
             let _cancelled = answer.send(answered.payload.clone());
-            self.answered = Some(answered);
+            self.answered = Some(AnsweredPoll {
+                repetitions: answered.repetitions - 1,
+                ..answered
+            });
             self.answered_at = Instant::now();
             return;
         }
@@ -216,7 +226,11 @@ impl<O: EngineOutput> PolledOutput<O> {
             if let (true, Some(id)) = (request.is_forwarded, request.id) {
                 // Copied: the payload may be a small part of a large buffer.
                 let payload = Bytes::copy_from_slice(&payload);
-                self.answered = Some(AnsweredPoll { id, payload });
+                self.answered = Some(AnsweredPoll {
+                    id,
+                    payload,
+                    repetitions: REPETITIONS,
+                });
             }
             if answer.send(payload).is_err() {
                 return self.lose();

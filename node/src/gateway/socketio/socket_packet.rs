@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-#[cfg(any(test, feature = "conformance"))]
+#[cfg(any(test, feature = "conformance", feature = "testkit"))]
 use bytes::{BufMut, BytesMut};
 use protocol::text;
 use serde_json::value::RawValue;

@@ -130,6 +130,9 @@ impl Session {
                 None => true,
             }
         };
+        // By a task of its own: the session ends with its connection, and the client has ended its last session already.
+        let cleared = actix_web::rt::spawn(cleared);
+        let cleared = async move { cleared.await.unwrap_or(false) };
         self.lifecycle.begin_resume();
         self.intake.pause();
         self.wait(ctx, cleared, move |session, ctx, is_cleared| {

@@ -310,7 +310,11 @@ impl OutboundQueue {
             framing.ping(&mut bytes, self.sent);
             frames += 1;
         }
-        while frames < self.bounds.piece_frames as u64 && bytes.len() < self.bounds.piece_bytes {
+        // A frame may have no bytes, as an event without a subscription. A piece without any would not be written, and
+        // nothing would poll for the rest of the queue.
+        while bytes.is_empty()
+            || (frames < self.bounds.piece_frames as u64 && bytes.len() < self.bounds.piece_bytes)
+        {
             match self.queue.pop(framing.takes_event()) {
                 Some(QueuedFrame::Response(body)) => framing.answer(&mut bytes, &body),
                 Some(QueuedFrame::Event { n, tail, .. }) => {

@@ -136,10 +136,10 @@ fn nothing_follows_the_close_frame() {
     );
 }
 
-/// Framing of a protocol without a last message of the server, as MQTT 3.1.1 is.
-struct WithoutEnd;
+/// Framing that writes responses alone: neither events, as without a subscription, nor a last message, as MQTT 3.1.1.
+struct ResponsesAlone;
 
-impl Framing for WithoutEnd {
+impl Framing for ResponsesAlone {
     fn answer(&self, out: &mut BytesMut, body: &[u8]) {
         out.extend_from_slice(body);
     }
@@ -154,16 +154,31 @@ fn close_without_bytes_ends_the_output_at_once() {
     let mut cx = Context::from_waker(Waker::noop());
     let mut silent = OutboundQueue::new(BOUNDS);
     silent.close(None, "", false);
-    assert_eq!(silent.poll_piece(&mut cx, &WithoutEnd), Poll::Ready(None));
+    assert_eq!(silent.poll_piece(&mut cx, &ResponsesAlone), Poll::Ready(None));
     let mut behind_a_response = OutboundQueue::new(BOUNDS);
     behind_a_response.answer(Bytes::from_static(b"{}"));
     behind_a_response.close(None, "", false);
-    let last = behind_a_response.poll_piece(&mut cx, &WithoutEnd);
+    let last = behind_a_response.poll_piece(&mut cx, &ResponsesAlone);
     assert!(matches!(last, Poll::Ready(Some(chunk)) if chunk.bytes == "{}"));
     assert_eq!(
-        behind_a_response.poll_piece(&mut cx, &WithoutEnd),
+        behind_a_response.poll_piece(&mut cx, &ResponsesAlone),
         Poll::Ready(None)
     );
+}
+
+#[test]
+fn response_behind_events_without_bytes_is_written_at_once() {
+    let mut outbox = OutboundQueue::new(BOUNDS);
+    for text in ["a", "b", "c", "d"] {
+        assert!(matches!(
+            outbox.event(buffered(text), Instant::now()),
+            PushResult::Queued(_)
+        ));
+    }
+    outbox.answer(Bytes::from_static(b"{}"));
+    let mut cx = Context::from_waker(Waker::noop());
+    let piece = outbox.poll_piece(&mut cx, &ResponsesAlone);
+    assert!(matches!(piece, Poll::Ready(Some(chunk)) if chunk.bytes == "{}"));
 }
 
 /// Returns the numbers of the events behind `n`, if none of them is missing.
