@@ -166,11 +166,6 @@ impl FilterTable {
         }
     }
 
-    /// Returns the subscription to every event, confirmed or not.
-    pub(super) fn inbox(&self) -> Option<OwnSubscription> {
-        self.inbox
-    }
-
     /// Returns the subscription to every event, if it is confirmed.
     pub(super) fn confirmed_inbox(&self) -> Option<OwnSubscription> {
         self.inbox.filter(|_| self.is_inbox_confirmed)
@@ -249,7 +244,7 @@ mod tests {
         let mut table = FilterTable::new(10);
         let [inbox, by_id] = [OwnName::Me, OwnName::UserId].map(EventFilter::Inbox);
         assert_eq!(table.add(&inbox, ONCE), AddedFilter::Unconfirmed);
-        assert!(table.inbox().is_some() && table.confirmed_inbox().is_none());
+        assert!(table.inbox.is_some() && table.confirmed_inbox().is_none());
         assert!(table.confirm(&by_id) && table.confirmed_inbox().is_some());
         assert_eq!(table.add(&by_id, ONCE), AddedFilter::Granted);
         assert!(table.remove(&by_id) && !table.is_confirmed(&by_id));
