@@ -187,7 +187,9 @@ impl MqttTranslator {
     /// Makes a client synchronise whose kept session was not resumed.
     fn publish_resync(&mut self, out: &mut BytesMut) {
         // In this order: a refused subscription leaves the `resync` to the next one.
-        let Some(inbox) = self.filters.confirmed_inbox() else { return };
+        let Some(inbox) = self.filters.confirmed_inbox() else {
+            return;
+        };
         let Some(reason) = self.owed_resync.take() else {
             return;
         };
