@@ -121,13 +121,16 @@ impl Session {
         let SessionIdentity { user, device } = opening.who.clone();
         let conversations = self.worker.conversations.clone();
         let cleared = async move {
-            if let Some(ended) = ended {
-                // An error means that the node stops.
-                let _stopped = ended.await;
-            }
-            match device {
-                Some(device) => clear(&conversations, &user, &device).await,
-                None => true,
+            let Some(device) = device else { return true };
+            match ended {
+                Some(ended) => {
+                    // An error means that the node stops.
+                    let _stopped = ended.await;
+                    // A write of the session that has ended may be under way, and a read may pass it. The removal follows
+                    // it in the same queue.
+                    remove_stored(&conversations, &user, &device).await.is_ok()
+                }
+                None => clear(&conversations, &user, &device).await,
             }
         };
         // By a task of its own: the session ends with its connection, and the client has ended its last session already.
