@@ -20,9 +20,9 @@ use crate::telemetry::metrics::ServerMetrics;
 /// Time after which a poll is answered with nothing while an upgrade is in progress: the client sends its last packet
 /// over the WebSocket only when no poll is open.
 const PROBE_POLL: Duration = Duration::from_millis(100);
-/// Maximum number of times that the answer to a forwarded poll is repeated. More of them come from a client that gives
-/// every poll the same id.
-const REPETITIONS: u32 = 2;
+/// Maximum number of times that the answer to a forwarded poll is repeated: more than any proxy needs, and an end to the
+/// repetitions for a client that gives every poll the same id.
+const REPETITIONS: u32 = 8;
 /// Payload without a meaning, which ends a poll.
 const NOOP: Bytes = Bytes::from_static(b"6");
 
