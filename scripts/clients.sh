@@ -2,7 +2,7 @@
 # Stock clients of every protocol against a cluster of three real nodes, behind a proxy without stickiness.
 #
 #   scripts/clients.sh                    all clients
-#   scripts/clients.sh short              one or two of each protocol, as .ci/run needs them
+#   scripts/clients.sh short              one or two of each protocol
 #   scripts/clients.sh native             some, by their names in node/tests/clients/run.mjs
 #   BIN=DIR scripts/clients.sh            the binaries from there instead of a debug build
 #   KEEP=DIR scripts/clients.sh           leaves data and logs there
