@@ -46,6 +46,7 @@ export class Cluster {
       return existsSync(state);
     }, 180_000);
     cluster.nodes = JSON.parse(readFileSync(state, "utf8")).nodes;
+    await cluster.whole();
     return cluster;
   }
 
@@ -73,10 +74,19 @@ export class Cluster {
     const node = this.node(id);
     const config = path.join(this.dir, `node-${id}`, "node.toml");
     node.pid = this.spawn(`node-${id}`, ["node", "--config", config, "--with-parent"]).pid;
-    await until(`node ${id} is ready`, async () => {
-      const answer = await fetch(`http://${node.http}/readyz`).catch(() => undefined);
-      return answer?.status === 200;
-    }, 120_000);
+    await this.whole();
+  }
+
+  /** Waits until every node is ready and every shard has all its replicas: only then may any one node be killed. */
+  async whole() {
+    for (const node of this.nodes) {
+      await until(`node ${node.id} is ready, and each shard replicated`, async () => {
+        const ready = await fetch(`http://${node.http}/readyz`).catch(() => undefined);
+        if (ready?.status !== 200) return false;
+        const { shards } = await (await fetch(`http://${node.http}/v1/cluster`)).json();
+        return shards.every((shard) => shard.replicas.length === Math.min(3, this.nodes.length));
+      }, 120_000);
+    }
   }
 
   async stop() {
