@@ -139,6 +139,7 @@ impl ConversationChange {
             | ClientCommand::Watch(_)
             | ClientCommand::Unwatch(_)
             | ClientCommand::Me(_)
+            | ClientCommand::Users(_)
             | ClientCommand::Hb(_) => return None,
         };
         Some(ConversationChange { conv, cid, op })
@@ -183,7 +184,8 @@ impl ConversationChange {
     }
 }
 
-/// Executes `me`: applies a new setting, if given, and returns the user's settings.
+/// Executes `me`: applies what is given, and returns the user's profile and settings. The profile goes first: it can be
+/// refused, a setting cannot.
 ///
 /// # Errors
 /// The refusal of the user's shard.
@@ -192,6 +194,9 @@ pub async fn me(
     user: UserId,
     me: UpdateProfile,
 ) -> Result<response::MeResponse, CommandError> {
+    if me.has_profile() {
+        conversations.put_profile(user.clone(), &me).await?;
+    }
     let group_invite = match me.group_invite {
         Some(group_invite) => {
             conversations.wish(user.clone(), group_invite).await?;
@@ -199,7 +204,15 @@ pub async fn me(
         }
         None => conversations.query(&WishesQuery { user: user.clone() }).await?,
     };
-    Ok(response::MeResponse { user, group_invite })
+    let profile = conversations.profile(&user).await?;
+    Ok(response::MeResponse {
+        user,
+        group_invite,
+        name: profile.name,
+        avatar: profile.avatar,
+        data: profile.data,
+        version: Some(profile.version).filter(|version| *version > 0),
+    })
 }
 
 fn fits(b: &Body, body_bytes: usize) -> Result<(), CommandError> {

@@ -1,8 +1,10 @@
-//! Queries of clients: the commands `open`, `list`, `hist` and `members`, and the lists that only REST has. A session
+//! Queries of clients: the commands `open`, `list`, `hist`, `members` and `users`, and the lists that only REST has. A session
 //! also subscribes after `open`, so it does not execute that one here.
 
-use protocol::command::{GetHistory, ListConversations, ListMembers, OpenConversation};
-use protocol::response::{ConversationList, ConversationSnapshot, HistoryResponse, MembersResponse};
+use protocol::command::{GetHistory, GetUsers, ListConversations, ListMembers, OpenConversation};
+use protocol::response::{
+    ConversationList, ConversationSnapshot, HistoryResponse, MembersResponse, UsersResponse,
+};
 use protocol::rest::{BanList, BlockList, MessagePage};
 use protocol::{ClientCommand, ErrorCode, UserId, limits};
 
@@ -163,6 +165,22 @@ impl ClientQuery for ListBlocks {
             limit: page_size(self.0.limit),
         };
         Ok(context.conversations.query(&question).await?.page())
+    }
+}
+
+impl ClientQuery for GetUsers {
+    type Response = UsersResponse;
+
+    fn command(&self) -> ClientCommand {
+        ClientCommand::Users(self.clone())
+    }
+
+    async fn run<S: FollowingSessions>(
+        self,
+        context: &ClientQueryContext<'_, S>,
+    ) -> Result<UsersResponse, CommandError> {
+        let items = context.conversations.profiles(self.ids).await;
+        Ok(UsersResponse { items })
     }
 }
 

@@ -10,6 +10,7 @@ mod command_error;
 mod conversation_list;
 mod mentions;
 pub(crate) mod presence_query;
+mod profiles;
 pub(crate) mod queries;
 
 mod backoff;
@@ -34,6 +35,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::{Cluster, ClusterClock, ShardId};
+use protocol::command::UpdateProfile;
+use protocol::response::UserProfile;
 use protocol::{ConversationId, GroupInvite, UserId};
 
 pub(crate) use self::local_shards::LocalShards;
@@ -100,6 +103,24 @@ impl ShardClient {
         self.submit_command(ShardCommand::User { user, op })
             .await
             .map(|_| ())
+    }
+
+    /// Changes the profile of a user.
+    pub async fn put_profile(&self, user: UserId, patch: &UpdateProfile) -> Result<(), CommandError> {
+        let op = profiles::change(patch);
+        self.submit_command(ShardCommand::User { user, op })
+            .await
+            .map(drop)
+    }
+
+    /// Returns the profile of a user; an empty one if the user has none, or does not exist.
+    pub async fn profile(&self, user: &UserId) -> Result<UserProfile, CommandError> {
+        profiles::profile(&self.shared, user).await
+    }
+
+    /// Returns profiles in the order of the ids, each once. Those whose shard owner can't be reached are left out.
+    pub async fn profiles(&self, ids: Vec<UserId>) -> Vec<UserProfile> {
+        profiles::profiles(&self.shared, ids).await
     }
 
     /// Returns the page of a query, from the owner of its shard.

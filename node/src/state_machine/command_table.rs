@@ -181,6 +181,14 @@ commands! {
             /// Time in milliseconds until they expire.
             valid_ms: u64,
         };
+        /// Changes the user's profile. `None` leaves a value unchanged, an empty text removes it.
+        PutProfile = 72, level 1, Irrelevant {
+            name: Option<Box<str>>,
+            /// URL of the user's picture, already checked.
+            avatar: Option<Box<str>>,
+            /// JSON object, already checked ([`protocol::CustomData`]).
+            data: Option<Box<str>>,
+        };
     }
 
     /// Steps of a login, in the shard of a [`LoginKey`](super::login::LoginKey).

@@ -18,6 +18,7 @@
 //!                user 4 !ms:u64 conv      the user's conversations by time of last activity, the latest first
 //!                user 8                   own settings of the user that concern others
 //!                user 9 by 0 conv 0 cid   counted addition of the user by another
+//!                user 11                  profile of the user
 //! Outbox         0 index:u64 n:u32        change for another shard
 //!                1 conv                   activity watch of a conversation
 //! Webhook        0                        webhook policy of the shard
@@ -49,6 +50,7 @@ const SIXTH: u8 = 5;
 const SEVENTH: u8 = 6;
 const WISHES: u8 = 8;
 const ADDED: u8 = 9;
+const PROFILE: u8 = 11;
 
 /// Returns a key of two parts of the first kind.
 pub(super) fn pair(first: &str, second: &str) -> Vec<u8> {
@@ -198,6 +200,11 @@ pub(super) fn seen(user: &UserId) -> Vec<u8> {
 /// Returns the key of a user's own settings that concern others.
 pub(super) fn wishes(user: &UserId) -> Vec<u8> {
     joined(user.as_str(), WISHES, "")
+}
+
+/// Returns the key of a user's profile.
+pub(super) fn profile(user: &UserId) -> Vec<u8> {
+    joined(user.as_str(), PROFILE, "")
 }
 
 /// Returns the key of a counted addition of `user` by `by`.

@@ -32,6 +32,7 @@ mod event_row;
 mod keys;
 mod message_state;
 mod owner_succession;
+mod profile;
 mod row_store;
 mod rows;
 mod rules;

@@ -14,6 +14,7 @@ mod matrix;
 mod members;
 mod messages;
 mod presence;
+mod profiles;
 mod rates;
 mod reading;
 mod refusals;

@@ -1,7 +1,7 @@
 //! Frozen texts of the commands.
 
 use protocol::command::{self, ClientCommand, Request};
-use protocol::{ConversationKind, GroupInvite, HistoryVisibility, Role};
+use protocol::{ConversationKind, CustomData, FieldPatch, GroupInvite, HistoryVisibility, Role};
 
 use crate::{assert_complete, body, cid, conv, user};
 
@@ -306,8 +306,24 @@ fn every_command_has_its_frozen_text() {
         (
             ClientCommand::Me(command::UpdateProfile {
                 group_invite: Some(GroupInvite::SharesConversation),
+                ..Default::default()
             }),
             r#"{"t":"me","id":7,"group_invite":"shares_conversation"}"#,
+        ),
+        (
+            ClientCommand::Me(command::UpdateProfile {
+                group_invite: None,
+                name: FieldPatch::Set("Ada".into()),
+                avatar: FieldPatch::Remove,
+                data: FieldPatch::Set(CustomData::new(r#"{"x" : 1}"#).unwrap()),
+            }),
+            r#"{"t":"me","id":7,"name":"Ada","avatar":null,"data":{"x" : 1}}"#,
+        ),
+        (
+            ClientCommand::Users(command::GetUsers {
+                ids: vec![user("bob"), user("eve")],
+            }),
+            r#"{"t":"users","id":7,"ids":["bob","eve"]}"#,
         ),
         (
             ClientCommand::Hb(command::Heartbeat { session_seq: None }),

@@ -95,6 +95,10 @@ fn every_event_has_its_frozen_tail() {
             r#""t":"typing","c":"g_01","u":"bob","on":true}"#.into(),
         ),
         (
+            Event::Profile(event::ProfileEvent { user: user("bob"), version: 4 }),
+            r#""t":"profile","u":"bob","ver":4}"#.into(),
+        ),
+        (
             Event::Presence(event::PresenceEvent { user: user("bob"), state: PresenceState::Online, last_seen_ms: Some(9) }),
             r#""t":"presence","u":"bob","state":"online","seen":9}"#.into(),
         ),

@@ -3,8 +3,8 @@
 use protocol::event;
 use protocol::response::{self, ConversationSnapshot, DirectPeer, Response};
 use protocol::{
-    ConversationKind, EncodedEvent, ErrorCode, GroupInvite, HistoryVisibility, MessageState, Role,
-    ServerFrame,
+    ConversationKind, CustomData, EncodedEvent, ErrorCode, GroupInvite, HistoryVisibility, MessageState,
+    Role, ServerFrame,
 };
 
 use crate::{MSG_TAIL, assert_complete, body, cid, conv, conv_shape, msg, user};
@@ -54,6 +54,15 @@ fn every_response_has_its_frozen_text() {
         timestamp_ms: Some(9),
         duplicate: false,
     };
+    let me = response::MeResponse {
+        user: user("alice"),
+        group_invite: GroupInvite::NoOne,
+        name: None,
+        avatar: None,
+        data: None,
+        version: None,
+    };
+    let data = || Some(CustomData::new(r#"{"x" : 1}"#).unwrap());
     let msg = format!("{{{MSG_TAIL}");
     let table = [
         (
@@ -147,8 +156,23 @@ fn every_response_has_its_frozen_text() {
         ),
         (
             Some(7),
-            Response::Me(response::MeResponse { user: user("alice"), group_invite: GroupInvite::NoOne }),
+            Response::Me(me.clone()),
             r#"{"t":"me","id":7,"u":"alice","group_invite":"nobody"}"#.into(),
+        ),
+        (
+            Some(7),
+            Response::Me(response::MeResponse { name: Some("A".into()), avatar: Some("/a".into()), data: data(), version: Some(2), ..me }),
+            r#"{"t":"me","id":7,"u":"alice","group_invite":"nobody","name":"A","avatar":"/a","data":{"x" : 1},"ver":2}"#.into(),
+        ),
+        (
+            Some(7),
+            Response::Users(response::UsersResponse {
+                items: vec![
+                    response::UserProfile { user: user("bob"), name: Some("B".into()), avatar: Some("/b".into()), data: data(), version: 3 },
+                    response::UserProfile { user: user("eve"), name: None, avatar: None, data: None, version: 0 },
+                ],
+            }),
+            r#"{"t":"users","id":7,"items":[{"u":"bob","name":"B","avatar":"/b","data":{"x" : 1},"ver":3},{"u":"eve","ver":0}]}"#.into(),
         ),
         (Some(7), Response::Hb(response::HeartbeatResponse { timestamp_ms: 5 }), r#"{"t":"hb","id":7,"time":5}"#.into()),
         (

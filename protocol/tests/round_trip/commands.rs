@@ -1,16 +1,16 @@
 //! Strategies of the commands.
 
 use proptest::prelude::*;
-use protocol::ClientCommand;
 use protocol::command::{
     Authenticate, BlockUser, CreateConversation, DeleteMessage, DeviceResume, EditMessage, GetHistory,
-    Heartbeat, JoinConversation, LeaveConversation, ListConversations, ListMembers, MemberAction, MoveCursor,
-    OpenConversation, ResumeSession, ResumeTarget, SendMessage, SetReaction, SetRole, SetTyping, SyncRequest,
-    UpdateConversation, UpdateProfile, WatchUsers,
+    GetUsers, Heartbeat, JoinConversation, LeaveConversation, ListConversations, ListMembers, MemberAction,
+    MoveCursor, OpenConversation, ResumeSession, ResumeTarget, SendMessage, SetReaction, SetRole, SetTyping,
+    SyncRequest, UpdateConversation, UpdateProfile, WatchUsers,
 };
+use protocol::{ClientCommand, FieldPatch};
 
 use crate::values::{
-    body, cid, conv, group_invite, history, kind, opt, reaction, role, title, user, users, words,
+    body, cid, conv, data, group_invite, history, kind, opt, patch, reaction, role, title, user, users, words,
 };
 
 /// Returns one strategy for each command.
@@ -39,8 +39,24 @@ pub(crate) fn strategies() -> Vec<BoxedStrategy<ClientCommand>> {
             .prop_map(|(conversation, active)| SetTyping { conversation, active })
             .prop_map(ClientCommand::Typing)
             .boxed(),
-        opt(group_invite())
-            .prop_map(|group_invite| ClientCommand::Me(UpdateProfile { group_invite }))
+        (opt(group_invite()), patch(title()), patch(title()), patch(data()))
+            .prop_map(|(group_invite, name, avatar, data)| UpdateProfile {
+                group_invite,
+                name: match name {
+                    FieldPatch::Set(name) => FieldPatch::Set(format!("n{name}")),
+                    other => other,
+                },
+                // Relative and without white space.
+                avatar: match avatar {
+                    FieldPatch::Set(name) => FieldPatch::Set(format!("/{}", name.len())),
+                    other => other,
+                },
+                data,
+            })
+            .prop_map(ClientCommand::Me)
+            .boxed(),
+        users()
+            .prop_map(|ids| ClientCommand::Users(GetUsers { ids }))
             .boxed(),
         opt(any::<u64>())
             .prop_map(|session_seq| ClientCommand::Hb(Heartbeat { session_seq }))

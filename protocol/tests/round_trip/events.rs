@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use protocol::event::{
     ActivityEvent, CloseEvent, DeleteEvent, EditEvent, MemberEvent, MessageEvent, MetadataEvent,
-    PresenceEvent, PresenceState, ReactionEvent, ReceiptEvent, ResyncEvent, TypingEvent,
+    PresenceEvent, PresenceState, ProfileEvent, ReactionEvent, ReceiptEvent, ResyncEvent, TypingEvent,
 };
 use protocol::response::{ConversationSnapshot, DirectPeer, LastEvent};
 use protocol::{EncodedEvent, Event, HistoryVisibility, MembershipChange};
@@ -206,6 +206,9 @@ fn ephemeral() -> Vec<BoxedStrategy<Event>> {
     vec![
         typing.prop_map(Event::Typing).boxed(),
         presence.prop_map(Event::Presence).boxed(),
+        (user(), any::<u64>())
+            .prop_map(|(user, version)| Event::Profile(ProfileEvent { user, version }))
+            .boxed(),
         receipt.prop_map(Event::Receipt).boxed(),
         activity.prop_map(Event::Activity).boxed(),
         words()

@@ -10,7 +10,7 @@ use crate::rpc;
 use crate::rpc::tests::golden;
 use crate::state_machine::query::{
     DeviceTokenEntry, Direction, HistoryRange, LoggedEvent, MembershipSpan, MessageView, Missed,
-    MissedEvents, PlacedEntry, Ranged, StoredCursors, Summary,
+    MissedEvents, PlacedEntry, Ranged, StoredCursors, StoredProfile, Summary,
 };
 use crate::state_machine::{DeviceCursors, SecretBytes, TokenFamilyId};
 
@@ -123,6 +123,11 @@ fn check(method: QueryMethod) {
             },
             &[1, 1, b'u', 1, 1, b'g'],
         ),
+        QueryMethod::ProfilesQuery => {
+            let users = vec![(user, 3)];
+            let with_data = true;
+            golden(ProfilesQuery { users, with_data }, &[1, 1, 1, b'u', 3, 1]);
+        }
         QueryMethod::RangeQuery => golden(RangeQuery { conv, after: 3 }, &[1, 1, b'g', 3]),
         QueryMethod::SinceQuery => golden(SinceQuery { conv, user, after: 3 }, &[1, 1, b'g', 1, b'u', 3]),
         QueryMethod::KeyringQuery => golden(KeyringQuery, &[1]),
@@ -183,6 +188,7 @@ fn method_numbers_are_frozen() {
         (29, "LAST_SESSION"),
         (30, "FORWARD"),
         (31, "DeviceCursorsQuery"),
+        (40, "ProfilesQuery"),
     ];
     let mut found: Vec<(u16, String)> = vec![
         (rpc::SUBMIT, "SUBMIT".into()),
@@ -313,6 +319,16 @@ fn responses_are_frozen() {
     };
     let bytes = [&[1, 1][..], &[7; 16], &[1, b'd', 1, 1, b'n', 3, 4]].concat();
     golden::<Vec<DeviceTokenEntry>>(vec![entry], &bytes);
+    let profile = StoredProfile {
+        ver: 3,
+        name: Some("n".into()),
+        avatar: None,
+        data: Some("{}".into()),
+    };
+    golden::<Vec<Result<Option<StoredProfile>, RpcError>>>(
+        vec![Ok(Some(profile)), Ok(None)],
+        &[1, 2, 0, 1, 3, 1, 1, b'n', 0, 1, 2, b'{', b'}', 0, 0],
+    );
     let stored = StoredCursors {
         expires_ms: 4,
         cursors: DeviceCursors {

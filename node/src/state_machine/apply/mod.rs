@@ -31,6 +31,7 @@ mod index;
 mod login;
 mod membership;
 mod message;
+mod profile;
 mod retain;
 mod seen;
 mod send;
@@ -266,6 +267,15 @@ fn of_user(work: &mut ApplyContext<'_, impl RowWriter>, user: &UserId, op: &User
             cursors,
             valid_ms,
         } => device_cursors::put(work, user, device, cursors.as_ref(), *valid_ms),
+        UserOp::PutProfile { name, avatar, data } => profile::put(
+            work,
+            user,
+            profile::ProfileChange {
+                name: name.as_deref(),
+                avatar: avatar.as_deref(),
+                data: data.as_deref(),
+            },
+        ),
     }
 }
 

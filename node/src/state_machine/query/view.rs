@@ -7,7 +7,7 @@ use protocol::{ConversationId, ConversationKind, EncodedEvent, HistoryVisibility
 use serde::{Deserialize, Serialize};
 
 use super::messages::{MessageView, folded};
-use super::{QueryContext, Result, ScatterQuery};
+use super::{MemberScatterQuery, QueryContext, Result};
 use crate::state_machine::keys;
 use crate::state_machine::row_store::RowReader;
 use crate::state_machine::rows::{ConvRow, EventRow, MemberRow, VersionedRow};
@@ -87,7 +87,7 @@ pub struct Summary {
 
 // === impl SummariesQuery, MentioningQuery ===
 
-impl ScatterQuery for SummariesQuery {
+impl MemberScatterQuery for SummariesQuery {
     type Item = ConversationId;
     type Page = Summary;
 
@@ -140,7 +140,7 @@ impl ScatterQuery for SummariesQuery {
     }
 }
 
-impl ScatterQuery for MentioningQuery {
+impl MemberScatterQuery for MentioningQuery {
     type Item = ConversationId;
     type Page = Vec<UserId>;
 

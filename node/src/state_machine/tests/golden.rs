@@ -227,6 +227,14 @@ fn commands() -> Vec<(ShardCommand, &'static str)> {
             "F<2><1><2>al<0><0><2>d1<1><1>G<1><3>g_1<5><9>",
         ),
         (
+            by_user(UserOp::PutProfile {
+                name: Some("Al".into()),
+                avatar: Some("".into()),
+                data: None,
+            }),
+            "H<2><1><2>al<0><0><1><2>Al<1><0><0>",
+        ),
+        (
             login(
                 "keys",
                 LoginOp::TurnKeys {
@@ -546,6 +554,10 @@ fn outcomes_have_frozen_bytes() {
             ShardOutcome::User(UserOutcome::Addition(AdditionVerdict::SharedOnly)),
             "<1><4><2>".to_owned(),
         ),
+        (
+            ShardOutcome::User(UserOutcome::Profile { ver: 3, changed: true }),
+            "<1><5><3><1>".to_owned(),
+        ),
         (ShardOutcome::Login(LoginOutcome::Accepted), "<2><0>".to_owned()),
         (ShardOutcome::Login(LoginOutcome::Refused), "<2><1>".to_owned()),
         (
@@ -747,6 +759,14 @@ fn rows_have_frozen_bytes() {
             },
         },
     ));
+    shard.apply(of_user(
+        u("cy"),
+        UserOp::PutProfile {
+            name: Some("Cy".into()),
+            avatar: None,
+            data: Some("{}".into()),
+        },
+    ));
     let rows: Vec<_> = shard
         .rows
         .0
@@ -777,6 +797,7 @@ fn rows_have_frozen_bytes() {
         r#"UserIndex al<4><ff><ff><ff><ff><ff><ff><ff><f8>g_1 = <1><1><2><0><7><0><0><0><0>"#,
         r#"UserIndex bo<8> = <1><1>"#,
         r#"UserIndex cy<9>al<0>g_1<0>k = <1><7>"#,
+        r#"UserIndex cy<b> = <1><1><1><2>Cy<0><1><2>{}"#,
         r#"Outbox <0><0><0><0><0><0><0><0><2><0><0><0><0> = <1><3>g_1<2>al<1><7>"#,
         r#"Outbox <0><0><0><0><0><0><0><0><2><0><0><0><1> = <1><3>g_1<2>bo<1><7>"#,
         r#"Outbox <0><0><0><0><0><0><0><0><5><0><0><0><0> = <1><1c>d_5tlyatbsagggpjfqnpnafs747g<2>al<2><2>bo<1><7>"#,

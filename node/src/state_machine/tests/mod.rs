@@ -32,6 +32,7 @@ mod large;
 mod login;
 mod membership;
 mod model;
+mod profiles;
 mod query;
 mod reads;
 mod retention;

@@ -547,6 +547,7 @@ impl Model {
             | Event::Receipt(_)
             | Event::Typing(_)
             | Event::Presence(_)
+            | Event::Profile(_)
             | Event::Resync(_)
             | Event::Bye(_) => {}
         }
