@@ -5,6 +5,7 @@
 
 pub mod changes;
 mod client_query;
+pub(crate) mod named_users;
 pub mod queries;
 mod sync;
 

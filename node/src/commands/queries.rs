@@ -9,6 +9,7 @@ use protocol::rest::{BanList, BlockList, MessagePage};
 use protocol::{ClientCommand, ErrorCode, UserId, limits};
 
 use super::client_query::{ClientQuery, ClientQueryContext, FollowingSessions};
+use super::named_users;
 use crate::shard_client::{CommandError, malformed};
 use crate::state_machine::query::{
     BansQuery, BlocksQuery, HistoryRange, HistoryRequest, MembersQuery, MessagesQuery,
@@ -36,10 +37,15 @@ impl ClientQuery for OpenConversation {
         self,
         context: &ClientQueryContext<'_, S>,
     ) -> Result<ConversationSnapshot, CommandError> {
-        context
+        let view = context
             .conversations
-            .open(context.user, &self.conversation, self.have)
-            .await
+            .open(context.user, &self.conversation, self.have);
+        let mut view = view.await?;
+        view.users = context
+            .conversations
+            .cards(named_users::of_conversation(&view))
+            .await;
+        Ok(view)
     }
 }
 
@@ -55,10 +61,10 @@ impl ClientQuery for ListConversations {
         context: &ClientQueryContext<'_, S>,
     ) -> Result<ConversationList, CommandError> {
         let limit = limits::page(self.limit);
-        context
-            .conversations
-            .inbox(context.user, self.cursor, limit)
-            .await
+        let page = context.conversations.inbox(context.user, self.cursor, limit);
+        let mut page = page.await?;
+        page.users = context.conversations.cards(named_users::of_list(&page)).await;
+        Ok(page)
     }
 }
 
@@ -123,7 +129,9 @@ impl ClientQuery for ListMembers {
             after: after(self.cursor)?,
             limit: page_size(self.limit),
         };
-        Ok(context.conversations.query(&question).await?.page())
+        let mut page = context.conversations.query(&question).await?.page();
+        page.users = context.conversations.cards(named_users::of_members(&page)).await;
+        Ok(page)
     }
 }
 

@@ -9,7 +9,7 @@ mod paging;
 
 use std::sync::Arc;
 
-use protocol::response::{ConversationList, ConversationListItem};
+use protocol::response::{ConversationList, ConversationListItem, UserCards};
 use protocol::{ConversationId, ConversationKind, UserId};
 
 use self::cursor::ListCursor;
@@ -78,6 +78,7 @@ pub(crate) async fn page(
     Ok(ConversationList {
         items: cut.items,
         next: next.map(|next| next.to_string()),
+        users: UserCards::new(),
     })
 }
 

@@ -10,6 +10,7 @@ mod command_error;
 mod conversation_list;
 mod mentions;
 pub(crate) mod presence_query;
+mod profile_cache;
 mod profiles;
 pub(crate) mod queries;
 
@@ -31,12 +32,13 @@ pub use command_error::{CommandAck, CommandError, SyncItem};
 pub(crate) use command_queue::CommandQueue;
 pub(crate) use owner_client::OwnerCallError;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::{Cluster, ClusterClock, ShardId};
 use protocol::command::UpdateProfile;
-use protocol::response::UserProfile;
+use protocol::response::{UserCards, UserProfile};
 use protocol::{ConversationId, GroupInvite, UserId};
 
 pub(crate) use self::local_shards::LocalShards;
@@ -121,6 +123,12 @@ impl ShardClient {
     /// Returns profiles in the order of the ids, each once. Those whose shard owner can't be reached are left out.
     pub async fn profiles(&self, ids: Vec<UserId>) -> Vec<UserProfile> {
         profiles::profiles(&self.shared, ids).await
+    }
+
+    /// Returns the profiles of users for the side table of a response. It waits only a moment: left out are users whose
+    /// shard owner does not answer in time, and those without a profile.
+    pub async fn cards(&self, users: BTreeSet<UserId>) -> UserCards {
+        profiles::cards(&self.shared, users).await
     }
 
     /// Returns the page of a query, from the owner of its shard.

@@ -8,6 +8,7 @@ mod inbox;
 mod login;
 mod membership;
 mod presence;
+mod profiles;
 mod retention;
 mod words;
 

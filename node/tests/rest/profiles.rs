@@ -1,6 +1,6 @@
 //! Profiles of users: changed by their users, read by everybody who knows the id, over every transport and at every node.
 
-use node::testkit::{Call, Client, Node, TestCluster};
+use node::testkit::{Call, Client, Node, TestCluster, eventually, group};
 use serde_json::{Value, json};
 
 async fn patch(node: &Node, user: &str, body: Value) -> Value {
@@ -163,4 +163,79 @@ async fn a_change_reaches_watchers_at_every_node() {
     }
     drop((alice, bob, carol));
     cluster.stop().await;
+}
+
+/// The side table of an answer, over both transports.
+async fn tables(node: &Node, client: &mut Client, by: &str, command: Value, path: &str) -> [Value; 2] {
+    let mut command = command;
+    command["id"] = json!(50);
+    let answer = client.ask(50, &command.to_string()).await;
+    let page = Call::new("GET", path).by(by).to(node).await.is(200);
+    [answer["users"].clone(), page["users"].clone()]
+}
+
+#[tokio::test]
+async fn answers_carry_the_profiles_of_the_users_that_they_name() {
+    let node = Node::start().await;
+    let c = group(&node, "alice", &["bob", "carol"]).await;
+    patch(&node, "alice", json!({ "name": "Alice", "data": { "x": 1 } })).await;
+    patch(&node, "bob", json!({ "name": "Bob", "avatar": "/b.png" })).await;
+    let send = Call::new("POST", "/v1/users/bob/messages").by("carol").key("hi");
+    let direct = send.json(&json!({ "b": {} })).to(&node).await.is(201)["c"].clone();
+    let say = Call::new("POST", &format!("/v1/conversations/{c}/messages"))
+        .by("alice")
+        .key("hi");
+    say.json(&json!({ "b": { "text": "hi" } }))
+        .to(&node)
+        .await
+        .is(201);
+    let mut carol = node.client("carol").await;
+    let direct_path = format!("/v1/conversations/{}?have=0", direct.as_str().unwrap());
+    let (alice_card, bob_card) = (
+        json!({ "name": "Alice", "ver": 1 }),
+        json!({ "name": "Bob", "avatar": "/b.png", "ver": 1 }),
+    );
+    // Carol has no profile, and is in no table. A table waits only a moment, so a busy node may leave a name out.
+    let both = json!({ "alice": alice_card, "bob": bob_card });
+    let cases = [
+        (json!({ "t": "list" }), "/v1/conversations".to_owned(), &both),
+        (
+            json!({ "t": "open", "c": c, "have": 0 }),
+            format!("/v1/conversations/{c}?have=0"),
+            &both,
+        ),
+        (
+            json!({ "t": "open", "c": direct }),
+            direct_path,
+            &json!({ "bob": bob_card }),
+        ),
+        (
+            json!({ "t": "members", "c": c }),
+            format!("/v1/conversations/{c}/members"),
+            &both,
+        ),
+    ];
+    for (command, path, expected) in cases {
+        eventually(&format!("the profiles of {command}"), async || {
+            let found = tables(&node, &mut carol, "carol", command.clone(), &path).await;
+            found.iter().all(|table| table == expected)
+        })
+        .await;
+    }
+    // Without users there is no table, and events never have names.
+    let mut dave = node.client("dave").await;
+    let empty = dave.ask(1, r#"{"t":"list","id":1}"#).await;
+    assert_eq!(empty, json!({ "t": "inbox", "id": 1, "items": [], "next": null }));
+    let made = group(&node, "alice", &["dave"]).await;
+    let event = loop {
+        let event = dave.expect("conv").await;
+        if event["c"] == json!(made) {
+            break event;
+        }
+    };
+    assert!(
+        event.get("users").is_none() && event["events"].is_array(),
+        "{event}"
+    );
+    node.stop().await;
 }

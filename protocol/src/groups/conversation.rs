@@ -1,8 +1,11 @@
 //! One conversation as its member sees it: `create`, `open`, and the `conv` response and event.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::users::{UserCard, UserCards};
 use crate::check::{Rejection, most, title};
 use crate::codec::is_false;
 use crate::cost::{CommandCost, changes, parts, queries};
@@ -86,6 +89,11 @@ pub struct ConversationSnapshot {
     /// True if `events` does not start at `have + 1`, because more events were missed than it holds.
     #[serde(default, skip_serializing_if = "is_false")]
     pub gap: bool,
+    /// Profiles of the peer and of the users in `events`, by their ids; in the response only. Left out are users without
+    /// a profile, and those whose shard did not respond in time.
+    #[serde(default, skip_serializing_if = "UserCards::is_empty")]
+    #[schema(value_type = BTreeMap<String, UserCard>)]
+    pub users: UserCards,
 }
 
 /// The end of a conversation's log.

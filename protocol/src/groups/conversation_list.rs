@@ -1,9 +1,12 @@
 //! The user's conversations: `list` and the `inbox` response.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::conversation::DirectPeer;
+use super::users::{UserCard, UserCards};
 use crate::check::{self, Rejection};
 use crate::codec::is_false;
 use crate::cost::{self, CommandCost};
@@ -33,6 +36,11 @@ pub struct ConversationList {
     /// Cursor of the next page; null after the last page.
     #[serde(default)]
     pub next: Option<String>,
+    /// Profiles of the users that the response names, by their ids. Left out are users without a profile, and those whose
+    /// shard did not respond in time.
+    #[serde(default, skip_serializing_if = "UserCards::is_empty")]
+    #[schema(value_type = BTreeMap<String, UserCard>)]
+    pub users: UserCards,
 }
 
 /// One conversation of the user's list.
@@ -102,6 +110,6 @@ impl ShapeFields for ConversationList {
         r#"{"items":[{"c":"g_01M8JBSWWP98W05E6QCDQ99WQX","kind":"group","title":"Flat hunting","role":"owner","#,
         r#""last":{"t":"msg","c":"g_01M8JBSWWP98W05E6QCDQ99WQX","s":4,"mn":1,"ts":1795912692652,"u":"ada","#,
         r#""cid":"7f3a2c","b":{"text":"Viewing at six?"}},"unread":0,"mentions":0,"read":4,"delivered":4,"#,
-        r#""muted":false,"pinned":false}],"next":null}"#,
+        r#""muted":false,"pinned":false}],"next":null,"users":{"ada":{"name":"Ada Byron","ver":2}}}"#,
     );
 }

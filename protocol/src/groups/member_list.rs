@@ -1,8 +1,11 @@
 //! Lists of a conversation's users: `members`, and the bans, which only REST returns.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::users::{UserCard, UserCards};
 use crate::check::{self, Rejection};
 use crate::cost::{self, CommandCost};
 use crate::ids::{ConversationId, UserId};
@@ -33,6 +36,11 @@ pub struct MembersResponse {
     /// Cursor of the next page; null after the last page.
     #[serde(default)]
     pub next: Option<String>,
+    /// Profiles of the users that the response names, by their ids. Left out are users without a profile, and those whose
+    /// shard did not respond in time.
+    #[serde(default, skip_serializing_if = "UserCards::is_empty")]
+    #[schema(value_type = BTreeMap<String, UserCard>)]
+    pub users: UserCards,
 }
 
 /// One member of a conversation.

@@ -1,5 +1,7 @@
 //! Frozen texts of the responses, and of the messages that REST returns.
 
+use std::collections::BTreeMap;
+
 use protocol::event;
 use protocol::response::{self, ConversationSnapshot, DirectPeer, Response};
 use protocol::{
@@ -62,6 +64,11 @@ fn every_response_has_its_frozen_text() {
         data: None,
         version: None,
     };
+    let card = response::UserCard {
+        name: Some("B".into()),
+        avatar: Some("/b".into()),
+        version: 3,
+    };
     let data = || Some(CustomData::new(r#"{"x" : 1}"#).unwrap());
     let msg = format!("{{{MSG_TAIL}");
     let table = [
@@ -123,12 +130,13 @@ fn every_response_has_its_frozen_text() {
                     response::ConversationMember { user: user("cy"), role: Role::Owner, delivered: None, read: None },
                 ],
                 next: Some("x".into()),
+                users: [(user("bob"), card)].into(),
             }),
-            r#"{"t":"members","id":7,"items":[{"u":"bob","role":"reader","delivered":7,"read":6},{"u":"cy","role":"owner"}],"next":"x"}"#.into(),
+            r#"{"t":"members","id":7,"items":[{"u":"bob","role":"reader","delivered":7,"read":6},{"u":"cy","role":"owner"}],"next":"x","users":{"bob":{"name":"B","avatar":"/b","ver":3}}}"#.into(),
         ),
         (
             Some(7),
-            Response::Inbox(response::ConversationList { items: vec![item], next: Some("x".into()) }),
+            Response::Inbox(response::ConversationList { items: vec![item], next: Some("x".into()), users: BTreeMap::new() }),
             r#"{"t":"inbox","id":7,"items":[{"c":"d_x","kind":"direct","title":null,"role":"member","last":"#.to_owned()
                 + &msg
                 + r#","unread":2,"mentions":1,"read":4,"delivered":7,"muted":false,"pinned":false,"peer":{"u":"bob","delivered":7,"read":7}}],"next":"x"}"#,

@@ -5,7 +5,7 @@ use protocol::event::{
     ActivityEvent, CloseEvent, DeleteEvent, EditEvent, MemberEvent, MessageEvent, MetadataEvent,
     PresenceEvent, PresenceState, ProfileEvent, ReactionEvent, ReceiptEvent, ResyncEvent, TypingEvent,
 };
-use protocol::response::{ConversationSnapshot, DirectPeer, LastEvent};
+use protocol::response::{ConversationSnapshot, DirectPeer, LastEvent, UserCards};
 use protocol::{EncodedEvent, Event, HistoryVisibility, MembershipChange};
 
 use crate::values::{body, cid, conv, history, kind, opt, reaction, role, user, users, words};
@@ -83,6 +83,7 @@ pub(crate) fn conv_shape() -> impl Strategy<Value = ConversationSnapshot> {
                     }),
                     events: events.map(|events| events.iter().map(raw).collect()),
                     gap,
+                    users: UserCards::new(),
                 }
             },
         )

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use protocol::response::{
     Ack, ConversationList, ConversationListItem, ConversationMember, DirectPeer, ErrorResponse,
     HeartbeatResponse, HelloResponse, HistoryResponse, MeResponse, MembersResponse, NotResumed, OkResponse,
-    ReadyResponse, SessionLimits, SyncResponse, SyncResponseItem, UserProfile, UsersResponse,
+    ReadyResponse, SessionLimits, SyncResponse, SyncResponseItem, UserCard, UserCards, UserProfile,
+    UsersResponse,
 };
 use protocol::{ErrorCode, Response};
 
@@ -60,6 +61,20 @@ fn profile() -> impl Strategy<Value = UserProfile> {
             version,
         },
     )
+}
+
+fn cards() -> impl Strategy<Value = UserCards> {
+    proptest::collection::vec(profile(), 0..3).prop_map(|profiles| {
+        let card = |profile: UserProfile| UserCard {
+            name: profile.name,
+            avatar: profile.avatar,
+            version: profile.version,
+        };
+        let cards = profiles
+            .into_iter()
+            .map(|profile| (profile.user.clone(), card(profile)));
+        cards.collect()
+    })
 }
 
 fn hello() -> impl Strategy<Value = HelloResponse> {
@@ -130,8 +145,8 @@ fn inbox() -> impl Strategy<Value = ConversationList> {
             stale: flags[2],
         },
     );
-    (proptest::collection::vec(item, 0..3), opt(words()))
-        .prop_map(|(items, next)| ConversationList { items, next })
+    (proptest::collection::vec(item, 0..3), opt(words()), cards())
+        .prop_map(|(items, next, users)| ConversationList { items, next, users })
 }
 
 fn hist() -> impl Strategy<Value = HistoryResponse> {
@@ -158,8 +173,8 @@ fn members() -> impl Strategy<Value = MembersResponse> {
                 read,
             }
         });
-    (proptest::collection::vec(member, 0..3), opt(words()))
-        .prop_map(|(items, next)| MembersResponse { items, next })
+    (proptest::collection::vec(member, 0..3), opt(words()), cards())
+        .prop_map(|(items, next, users)| MembersResponse { items, next, users })
 }
 
 fn delta() -> impl Strategy<Value = SyncResponse> {

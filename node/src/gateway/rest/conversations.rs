@@ -12,7 +12,7 @@ use super::caller::AuthenticatedUser;
 use super::describe::{ApiTag, ChangeErrors, EntityTag, IdempotencyKey, InConversation, QueryErrors};
 use super::input::Input;
 use super::{ConversationPath, Problem, response};
-use crate::commands::changes;
+use crate::commands::{changes, named_users};
 
 /// Page of a list.
 #[derive(Deserialize, IntoParams)]
@@ -110,7 +110,11 @@ async fn create_conversation(
     let done = made.map_err(|refusal| caller.refused(refusal))?;
     // Read for a repeat as well, whose create command changes nothing.
     let view = caller.conversations().open(&caller.user, &done.conv, None).await;
-    let view = view.map_err(|refusal| caller.refused(refusal))?;
+    let mut view = view.map_err(|refusal| caller.refused(refusal))?;
+    view.users = caller
+        .conversations()
+        .cards(named_users::of_conversation(&view))
+        .await;
     Ok(response::made(&view, done.dup))
 }
 

@@ -1,7 +1,7 @@
 //! `set`: title and history are shared and append a `meta` event; mute and pin are the member's own and append none.
 
 use protocol::event::MetadataEvent;
-use protocol::response::{ConversationSnapshot, DirectPeer, LastEvent};
+use protocol::response::{ConversationSnapshot, DirectPeer, LastEvent, UserCards};
 use protocol::{ClientMessageId, ErrorCode, Event, HistoryVisibility, limits};
 
 use super::{CommandScope, MemberContext, Result, create, fresh, key, member, refused, tick};
@@ -162,5 +162,6 @@ fn view(
         peer,
         events: None,
         gap: false,
+        users: UserCards::new(),
     })
 }

@@ -1,7 +1,7 @@
 //! Members and bans of a conversation.
 
 use crate::state_machine::ChatTable;
-use protocol::response::{ConversationMember, MembersResponse};
+use protocol::response::{ConversationMember, MembersResponse, UserCards};
 use protocol::rest::{BanEntryRow, BanList};
 use protocol::{ConversationId, ConversationKind, HistoryVisibility, Role, UserId};
 use serde::{Deserialize, Serialize};
@@ -142,6 +142,7 @@ impl MembersPage {
         MembersResponse {
             items: items.collect(),
             next: self.next.map(|user| user.as_str().to_owned()),
+            users: UserCards::new(),
         }
     }
 }

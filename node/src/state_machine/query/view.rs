@@ -2,7 +2,7 @@
 
 use crate::state_machine::ChatTable;
 use bytes::Bytes;
-use protocol::response::{ConversationListItem, ConversationSnapshot, DirectPeer, LastEvent};
+use protocol::response::{ConversationListItem, ConversationSnapshot, DirectPeer, LastEvent, UserCards};
 use protocol::{ConversationId, ConversationKind, EncodedEvent, HistoryVisibility, Role, UserId};
 use serde::{Deserialize, Serialize};
 
@@ -261,6 +261,7 @@ impl MemberConversation {
             peer: self.peer.as_ref().map(PeerView::page),
             events: events.transpose()?,
             gap: self.gap,
+            users: UserCards::new(),
         })
     }
 }
