@@ -13,7 +13,7 @@ use crate::text;
 pub struct Body(Box<RawValue>);
 
 /// Custom data of an application: a JSON object, kept as a [`Body`] is.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct CustomData(Body);
 
 /// An event without its session number, as it appears inside `hist`, `conv`, `delta` and `inbox`: the stored bytes,
@@ -57,6 +57,8 @@ impl PartialEq for Body {
         self.as_str() == other.as_str()
     }
 }
+
+impl Eq for Body {}
 
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

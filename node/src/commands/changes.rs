@@ -9,10 +9,11 @@ use protocol::command::{
     UpdateProfile,
 };
 use protocol::{
-    Body, ClientCommand, ClientMessageId, ConversationId, ConversationKind, ErrorCode, UserId, response,
+    Body, ClientCommand, ClientMessageId, ConversationId, ConversationKind, CustomData, ErrorCode,
+    FieldPatch, UserId, response,
 };
 
-use crate::shard_client::{CommandAck, CommandError, ShardClient};
+use crate::shard_client::{CommandAck, CommandError, ConversationSpec, ShardClient};
 use crate::state_machine::query::WishesQuery;
 use crate::state_machine::{CommandOrigin, ConversationOp};
 
@@ -93,8 +94,8 @@ impl ConversationChange {
             ClientCommand::Unban(MemberAction { conversation: c, client_message_id: cid, member: who }) => {
                 (c, Some(cid), ConversationOp::Unban { who })
             }
-            ClientCommand::Role(SetRole { conversation: c, client_message_id: cid, member: who, role }) => {
-                (c, Some(cid), ConversationOp::SetRole { who, role })
+            ClientCommand::Role(SetRole { conversation: c, client_message_id: cid, member: who, role, data }) => {
+                (c, Some(cid), ConversationOp::SetRole { who, role, data: changed(&data) })
             }
             ClientCommand::Join(join) => (join.conversation, Some(join.client_message_id), ConversationOp::Join),
             ClientCommand::Set(set) => {
@@ -103,6 +104,7 @@ impl ConversationChange {
                     history: set.history,
                     muted: set.muted,
                     pinned: set.pinned,
+                    data: changed(&set.data),
                 };
                 (set.conversation, Some(set.client_message_id), op)
             }
@@ -215,6 +217,15 @@ pub async fn me(
     })
 }
 
+/// Returns the change of custom data for the state machine, in which an empty text removes.
+fn changed(data: &FieldPatch<CustomData>) -> Option<Box<str>> {
+    match data {
+        FieldPatch::Keep => None,
+        FieldPatch::Remove => Some("".into()),
+        FieldPatch::Set(data) => Some(data.as_str().into()),
+    }
+}
+
 fn fits(b: &Body, body_bytes: usize) -> Result<(), CommandError> {
     if b.as_str().len() > body_bytes {
         return Err(CommandError::new(
@@ -239,6 +250,7 @@ pub async fn create(
         client_message_id: cid,
         members,
         title,
+        data,
     } = create;
     if kind == ConversationKind::Direct && members.len() != 1 {
         let msg = "a direct conversation is with exactly one user";
@@ -246,5 +258,11 @@ pub async fn create(
     }
     // As with `set`, an empty title means none.
     let title = title.filter(|title| !title.is_empty());
-    conversations.create(user, cid, 0, kind, members, title).await
+    let new = ConversationSpec {
+        kind,
+        members,
+        title,
+        data: data.map(|data| data.as_str().into()),
+    };
+    conversations.create(user, cid, 0, new).await
 }

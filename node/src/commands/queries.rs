@@ -61,7 +61,8 @@ impl ClientQuery for ListConversations {
         context: &ClientQueryContext<'_, S>,
     ) -> Result<ConversationList, CommandError> {
         let limit = limits::page(self.limit);
-        let page = context.conversations.inbox(context.user, self.cursor, limit);
+        let filter = (self.cursor, self.data_kind.as_deref());
+        let page = context.conversations.inbox_of_kind(context.user, filter, limit);
         let mut page = page.await?;
         page.users = context.conversations.cards(named_users::of_list(&page)).await;
         Ok(page)
@@ -129,7 +130,8 @@ impl ClientQuery for ListMembers {
             after: after(self.cursor)?,
             limit: page_size(self.limit),
         };
-        let mut page = context.conversations.query(&question).await?.page();
+        let page = context.conversations.query(&question).await?;
+        let mut page = page.page().map_err(malformed)?;
         page.users = context.conversations.cards(named_users::of_members(&page)).await;
         Ok(page)
     }

@@ -30,6 +30,7 @@ pub(crate) use backoff::{Backoff, wait_until};
 pub(crate) use client_context::{ClientContext, ClientSettings};
 pub use command_error::{CommandAck, CommandError, SyncItem};
 pub(crate) use command_queue::CommandQueue;
+pub use invitations::ConversationSpec;
 pub(crate) use owner_client::OwnerCallError;
 
 use std::collections::BTreeSet;
@@ -186,7 +187,18 @@ impl ShardClient {
         cursor: Option<String>,
         limit: usize,
     ) -> Result<ListPage, CommandError> {
-        let mut page = conversation_list::page(&self.shared, user, cursor, limit).await?;
+        self.inbox_of_kind(user, (cursor, None), limit).await
+    }
+
+    /// Returns a page of the user's conversation list as [`inbox`](ShardClient::inbox) does; with a kind only the
+    /// conversations whose custom data has it. Rows whose shard owner can't be reached are in it in any case.
+    pub async fn inbox_of_kind(
+        &self,
+        user: &UserId,
+        (cursor, data_kind): (Option<String>, Option<&str>),
+        limit: usize,
+    ) -> Result<ListPage, CommandError> {
+        let mut page = conversation_list::page(&self.shared, user, (cursor, data_kind), limit).await?;
         // Blocks are rows of the user's shard; the owners of the conversations count blocked mentions too.
         mentions::without_blocked(&self.shared, user, &mut page.items).await;
         Ok(page)

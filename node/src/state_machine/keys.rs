@@ -9,6 +9,8 @@
 //! Member         conv 0 user
 //!                conv 1 user              bans
 //!                conv 2 role:u8 since:u64 user   order of succession
+//!                conv 3                   custom data of the conversation
+//!                conv 4 user              custom data of a member
 //! Dedup          conv 0 user 0 cid        of a conversation
 //!                0 user 0 cid             of `create` (in the user's shard)
 //!                0 user                   counter of the latter
@@ -180,6 +182,16 @@ pub(super) fn watches_after(after: Option<&ConversationId>) -> (Vec<u8>, Vec<u8>
 pub(super) fn watched(key: &[u8]) -> Option<ConversationId> {
     let conv = key.strip_prefix(&[SECOND])?;
     ConversationId::parse(std::str::from_utf8(conv).ok()?).ok()
+}
+
+/// Returns the key of the custom data of a conversation.
+pub(super) fn conversation_data(conv: &ConversationId) -> Vec<u8> {
+    joined(conv.as_str(), FOURTH, "")
+}
+
+/// Returns the key of the custom data of a member.
+pub(super) fn member_data(conv: &ConversationId, user: &UserId) -> Vec<u8> {
+    joined(conv.as_str(), FIFTH, user.as_str())
 }
 
 /// Returns the key of a ban.

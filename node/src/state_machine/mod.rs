@@ -25,6 +25,7 @@ mod apply;
 
 mod apply_context;
 mod command_codec;
+mod custom_data;
 mod dedup;
 mod deleted;
 mod device_cursors;

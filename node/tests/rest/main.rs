@@ -3,6 +3,7 @@
 
 mod consent;
 mod conversations;
+mod custom_data;
 mod devices;
 mod envelope;
 mod examples;

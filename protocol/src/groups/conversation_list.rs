@@ -11,6 +11,7 @@ use crate::check::{self, Rejection};
 use crate::codec::is_false;
 use crate::cost::{self, CommandCost};
 use crate::ids::ConversationId;
+use crate::limits;
 use crate::payload::EncodedEvent;
 use crate::role::{ConversationKind, Role};
 use crate::shape::{CommandFields, ShapeFields};
@@ -26,6 +27,11 @@ pub struct ListConversations {
     /// Page size, 1 to 100; 50 if absent. A larger value is reduced to 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
+    /// Only conversations whose custom data has this text as its `kind`, and those whose owner did not respond; at most
+    /// 64 bytes. All if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 64)]
+    pub data_kind: Option<String>,
 }
 
 /// Fields of the `inbox` response: a page of the user's conversations.
@@ -97,7 +103,8 @@ impl CommandFields for ListConversations {
     type Response = ConversationList;
 
     fn check(&self) -> Result<(), Rejection> {
-        check::cursor(self.cursor.as_deref())
+        check::cursor(self.cursor.as_deref())?;
+        check::longest("data_kind", self.data_kind.as_deref(), limits::DATA_KIND_BYTES)
     }
 
     fn cost(&self) -> CommandCost {

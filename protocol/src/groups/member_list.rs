@@ -9,6 +9,7 @@ use super::users::{UserCard, UserCards};
 use crate::check::{self, Rejection};
 use crate::cost::{self, CommandCost};
 use crate::ids::{ConversationId, UserId};
+use crate::payload::CustomData;
 use crate::role::Role;
 use crate::shape::{CommandFields, ShapeFields};
 
@@ -57,6 +58,9 @@ pub struct ConversationMember {
     /// The member's read cursor; absent in conversations of more than 256 members.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read: Option<u64>,
+    /// Custom data of the member; absent if it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<CustomData>,
 }
 
 /// A page of the bans of a conversation.

@@ -72,6 +72,7 @@ fn conv_shape() -> ConversationSnapshot {
         }),
         events: Some(vec![EncodedEvent::from_tail(MSG_TAIL.as_bytes()).unwrap()]),
         gap: true,
+        data: None,
         users: BTreeMap::new(),
     }
 }

@@ -126,13 +126,13 @@ fn every_response_has_its_frozen_text() {
             Some(7),
             Response::Members(response::MembersResponse {
                 items: vec![
-                    response::ConversationMember { user: user("bob"), role: Role::Reader, delivered: Some(7), read: Some(6) },
-                    response::ConversationMember { user: user("cy"), role: Role::Owner, delivered: None, read: None },
+                    response::ConversationMember { user: user("bob"), role: Role::Reader, delivered: Some(7), read: Some(6), data: data() },
+                    response::ConversationMember { user: user("cy"), role: Role::Owner, delivered: None, read: None, data: None },
                 ],
                 next: Some("x".into()),
                 users: [(user("bob"), card)].into(),
             }),
-            r#"{"t":"members","id":7,"items":[{"u":"bob","role":"reader","delivered":7,"read":6},{"u":"cy","role":"owner"}],"next":"x","users":{"bob":{"name":"B","avatar":"/b","ver":3}}}"#.into(),
+            r#"{"t":"members","id":7,"items":[{"u":"bob","role":"reader","delivered":7,"read":6,"data":{"x" : 1}},{"u":"cy","role":"owner"}],"next":"x","users":{"bob":{"name":"B","avatar":"/b","ver":3}}}"#.into(),
         ),
         (
             Some(7),

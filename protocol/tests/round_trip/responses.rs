@@ -164,15 +164,15 @@ fn hist() -> impl Strategy<Value = HistoryResponse> {
 }
 
 fn members() -> impl Strategy<Value = MembersResponse> {
-    let member =
-        (user(), role(), opt(any::<u64>()), opt(any::<u64>())).prop_map(|(user, role, delivered, read)| {
-            ConversationMember {
-                user,
-                role,
-                delivered,
-                read,
-            }
-        });
+    let member = (user(), role(), opt(any::<u64>()), opt(any::<u64>()), opt(data())).prop_map(
+        |(user, role, delivered, read, data)| ConversationMember {
+            user,
+            role,
+            delivered,
+            read,
+            data,
+        },
+    );
     (proptest::collection::vec(member, 0..3), opt(words()), cards())
         .prop_map(|(items, next, users)| MembersResponse { items, next, users })
 }

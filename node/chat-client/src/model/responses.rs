@@ -36,6 +36,7 @@ impl ChatModel {
                     acts.push(self.ask(ClientCommand::List(ListConversations {
                         cursor: None,
                         limit: None,
+                        data_kind: None,
                     })));
                 }
                 // Resent under their old `cid`: a change that was applied before the disconnect is not applied again.

@@ -140,6 +140,10 @@ async fn list_blocks(
     page: web::Query<PageQuery>,
 ) -> Result<HttpResponse, Problem> {
     let PageQuery { cursor, limit } = page.into_inner();
-    let list = ListConversations { cursor, limit };
+    let list = ListConversations {
+        cursor,
+        limit,
+        data_kind: None,
+    };
     Ok(response::json(&caller.ask(ListBlocks(list)).await?))
 }

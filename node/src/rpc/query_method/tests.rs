@@ -113,8 +113,9 @@ fn check(method: QueryMethod) {
             SummariesQuery {
                 user,
                 convs: vec![conv],
+                data_kind: Some("k".into()),
             },
-            &[1, 1, b'u', 1, 1, b'g'],
+            &[1, 1, b'u', 1, 1, b'g', 1, 1, b'k'],
         ),
         QueryMethod::MentioningQuery => golden(
             MentioningQuery {
@@ -290,10 +291,10 @@ fn responses_are_frozen() {
         pinned: false,
         peer: None,
     };
-    golden::<Vec<Result<Summary, RpcError>>>(
-        vec![Ok(summary)],
+    golden::<Vec<Result<Option<Summary>, RpcError>>>(
+        vec![Ok(Some(summary)), Ok(None)],
         &[
-            1, 1, 0, 1, b'g', 1, 0, 2, 9, 8, 7, 1, 2, b'{', b'}', 0, 0, 0, 6, 5, 4, 3, 1, 0, 0,
+            1, 2, 0, 1, 1, b'g', 1, 0, 2, 9, 8, 7, 1, 2, b'{', b'}', 0, 0, 0, 6, 5, 4, 3, 1, 0, 0, 0, 0,
         ],
     );
     golden::<Vec<PlacedEntry>>(

@@ -258,6 +258,7 @@ fn create(kind: ConversationKind, members: &[&str]) -> ConversationOp {
         kind,
         members: members.iter().map(|name| u(name)).collect(),
         title: None,
+        data: None,
     }
 }
 

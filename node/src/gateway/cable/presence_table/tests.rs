@@ -27,6 +27,7 @@ fn page(names: &[&str], next: Option<&str>) -> Option<MembersResponse> {
         role: Role::Member,
         delivered: None,
         read: None,
+        data: None,
     };
     Some(MembersResponse {
         items: names.iter().map(member).collect(),
