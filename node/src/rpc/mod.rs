@@ -20,6 +20,8 @@
 //! | 27 | `CANCEL_TRANSFER` | a node that holds a copy | `resume::CancelRequest` → nothing |
 //! | 29 | `LAST_SESSION` | the owner of the user's shard | `presence::LastSessionQuery` → `Option<presence::LastSession>` |
 //! | 30 | `FORWARD` | the node of a client's connection | `forward::ForwardedRequest` → `forward::ForwardedResponse` |
+//! | 41 | `USER_SESSIONS` | every node | `user_sessions::UserSessionsQuery` → `user_sessions::UserSessions` |
+//! | 42 | `END_SESSION` | the node of a session | `user_sessions::EndSessionRequest` → nothing |
 //!
 //! One-way, on the fan-out connection: 1 `DELIVER` (`deliver`), 2 `POSITIONS` (`deliver::Positions`), 3 `TYPING`
 //! (`presence::TypingUpdate`).
@@ -35,6 +37,7 @@ pub(crate) mod register;
 pub(crate) mod resume;
 mod session_id;
 pub(crate) mod submit;
+pub(crate) mod user_sessions;
 
 use std::time::Duration;
 
@@ -80,6 +83,10 @@ pub(crate) const CANCEL_TRANSFER: u16 = 27;
 pub(crate) const LAST_SESSION: u16 = 29;
 /// Request of a client to the node that holds its connection.
 pub(crate) const FORWARD: u16 = 30;
+/// Sessions of a user on a node.
+pub(crate) const USER_SESSIONS: u16 = 41;
+/// End of one session of a user.
+pub(crate) const END_SESSION: u16 = 42;
 
 /// One-way: events and notices from a shard owner.
 pub(crate) const DELIVER: u16 = 1;

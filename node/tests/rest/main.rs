@@ -19,4 +19,5 @@ mod profiles;
 mod rates;
 mod reading;
 mod refusals;
+mod sessions;
 mod shapes;

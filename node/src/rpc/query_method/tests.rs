@@ -190,6 +190,8 @@ fn method_numbers_are_frozen() {
         (30, "FORWARD"),
         (31, "DeviceCursorsQuery"),
         (40, "ProfilesQuery"),
+        (41, "USER_SESSIONS"),
+        (42, "END_SESSION"),
     ];
     let mut found: Vec<(u16, String)> = vec![
         (rpc::SUBMIT, "SUBMIT".into()),
@@ -205,6 +207,8 @@ fn method_numbers_are_frozen() {
         (rpc::CANCEL_TRANSFER, "CANCEL_TRANSFER".into()),
         (rpc::LAST_SESSION, "LAST_SESSION".into()),
         (rpc::FORWARD, "FORWARD".into()),
+        (rpc::USER_SESSIONS, "USER_SESSIONS".into()),
+        (rpc::END_SESSION, "END_SESSION".into()),
     ];
     let number = |method: &QueryMethod| (*method as u16, format!("{method:?}"));
     found.extend(QueryMethod::ALL.iter().map(number));
