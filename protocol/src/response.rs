@@ -39,7 +39,7 @@ responses! {
         Delta(SyncResponse) = "delta",
         /// The profile and the settings of the user.
         Me(MeResponse) = "me",
-        /// Profiles of users.
+        /// Profiles of the users that the command names.
         Users(UsersResponse) = "users",
         /// The server is alive and repeats its clock.
         Hb(HeartbeatResponse) = "hb",

@@ -14,7 +14,7 @@ struct EventUsers {
 }
 
 /// Returns the peers of direct conversations and the authors of the last messages.
-pub(crate) fn of_list(list: &ConversationList) -> BTreeSet<UserId> {
+pub(super) fn users_of_list(list: &ConversationList) -> BTreeSet<UserId> {
     let peers = list.items.iter().filter_map(|item| item.peer.as_ref());
     let last = list.items.iter().filter_map(|item| item.last.as_ref());
     peers
@@ -24,14 +24,14 @@ pub(crate) fn of_list(list: &ConversationList) -> BTreeSet<UserId> {
 }
 
 /// Returns the peer and the users of the events.
-pub(crate) fn of_conversation(view: &ConversationSnapshot) -> BTreeSet<UserId> {
+pub(crate) fn users_of_conversation(view: &ConversationSnapshot) -> BTreeSet<UserId> {
     let peer = view.peer.iter().map(|peer| peer.user.clone());
     peer.chain(view.events.iter().flatten().flat_map(of_event))
         .collect()
 }
 
-/// Returns the members.
-pub(crate) fn of_members(page: &MembersResponse) -> BTreeSet<UserId> {
+/// Returns the members of the page.
+pub(super) fn users_of_members(page: &MembersResponse) -> BTreeSet<UserId> {
     page.items.iter().map(|member| member.user.clone()).collect()
 }
 
@@ -57,7 +57,7 @@ mod tests {
             {"c":"g_1","kind":"group","last":{"t":"msg","c":"g_1","s":3,"mn":1,"ts":9,"u":"ben","cid":"k","b":{}}},
             {"c":"g_2","kind":"group","last":null,"stale":true}],"next":null}"#;
         assert_eq!(
-            names(of_list(&serde_json::from_str(text).unwrap())),
+            names(users_of_list(&serde_json::from_str(text).unwrap())),
             ["ada", "ben"]
         );
     }
@@ -70,6 +70,6 @@ mod tests {
             {"t":"hologram","c":"g_1","s":2,"u":7},
             {"t":"msg","c":"g_1","s":3,"mn":1,"ts":9,"u":"dan","cid":"k","b":{}}]}"#;
         let view = serde_json::from_str(text).unwrap();
-        assert_eq!(names(of_conversation(&view)), ["ada", "ben", "cy", "dan"]);
+        assert_eq!(names(users_of_conversation(&view)), ["ada", "ben", "cy", "dan"]);
     }
 }

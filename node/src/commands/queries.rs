@@ -43,7 +43,7 @@ impl ClientQuery for OpenConversation {
         let mut view = view.await?;
         view.users = context
             .conversations
-            .cards(named_users::of_conversation(&view))
+            .cards(named_users::users_of_conversation(&view))
             .await;
         Ok(view)
     }
@@ -64,7 +64,10 @@ impl ClientQuery for ListConversations {
         let filter = (self.cursor, self.data_kind.as_deref());
         let page = context.conversations.inbox_of_kind(context.user, filter, limit);
         let mut page = page.await?;
-        page.users = context.conversations.cards(named_users::of_list(&page)).await;
+        page.users = context
+            .conversations
+            .cards(named_users::users_of_list(&page))
+            .await;
         Ok(page)
     }
 }
@@ -132,7 +135,10 @@ impl ClientQuery for ListMembers {
         };
         let page = context.conversations.query(&question).await?;
         let mut page = page.page().map_err(malformed)?;
-        page.users = context.conversations.cards(named_users::of_members(&page)).await;
+        page.users = context
+            .conversations
+            .cards(named_users::users_of_members(&page))
+            .await;
         Ok(page)
     }
 }

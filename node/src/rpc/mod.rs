@@ -37,7 +37,7 @@ pub(crate) mod register;
 pub(crate) mod resume;
 mod session_id;
 pub(crate) mod submit;
-pub(crate) mod user_sessions;
+mod user_sessions;
 
 use std::time::Duration;
 
@@ -48,6 +48,7 @@ use serde::{Deserialize, Serialize};
 pub use query_method::NumberedQuery;
 pub(crate) use query_method::{QueryMethod, QueryServer};
 pub use session_id::SessionId;
+pub(crate) use user_sessions::{EndSessionRequest, UserSession, UserSessions, UserSessionsQuery};
 
 use crate::state_machine::QueryError;
 

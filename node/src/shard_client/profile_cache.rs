@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_version_replaces_an_earlier_one_and_not_the_other_way_round() {
+    fn a_later_version_replaces_an_earlier_one_only() {
         let mut cache = ProfileCache::default();
         for version in [2, 3, 1] {
             cache.put(&user(1), &card(version));

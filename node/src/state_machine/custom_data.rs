@@ -11,7 +11,7 @@ use super::rows::{VersionedRow, corrupt};
 /// Custom data of a conversation or a member. Without data there is no row.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct CustomDataRow {
-    /// JSON object.
+    /// Data as JSON, an object.
     pub(super) data: Box<str>,
 }
 

@@ -14,7 +14,7 @@ fn raw(call: Call, body: &str) -> Call {
 }
 
 #[tokio::test]
-async fn custom_data_is_kept_as_written_and_shown_where_it_belongs() {
+async fn custom_data_is_verbatim_and_where_it_belongs() {
     let node = Node::start().await;
     let body = format!(r#"{{"kind":"group","members":["bob"],"data":{SUPPORT}}}"#);
     let made = raw(call("POST", "/v1/conversations", "alice", "make"), &body)
@@ -40,8 +40,8 @@ async fn custom_data_is_kept_as_written_and_shown_where_it_belongs() {
         (&json!({ "kind": "sales" }), None)
     );
     let member = format!("{path}/members/bob");
-    let desk = call("PUT", &member, "alice", "desk").json(&json!({ "data": { "desk": 7 } }));
-    desk.to(&node).await.is(200);
+    let change = call("PUT", &member, "alice", "desk").json(&json!({ "data": { "desk": 7 } }));
+    change.to(&node).await.is(200);
     let event = bob.expect("member").await;
     assert_eq!(
         (&event["why"], &event["role"], &event["data"]),

@@ -92,7 +92,7 @@ async fn a_malformed_profile_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn nobody_reads_profiles_without_a_token_or_without_ids() {
+async fn profiles_need_a_token_and_ids() {
     let node = Node::start().await;
     for path in ["/v1/users/alice", "/v1/users?ids=alice", "/v1/me"] {
         Call::new("GET", path)

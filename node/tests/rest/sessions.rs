@@ -102,17 +102,17 @@ async fn the_login_of_an_ended_session_ends_with_it() {
         panic!()
     };
     let (one, two) = (log_in(first).await, log_in(second).await);
-    let [lost, kept] = [&one, &two].map(|tokens| field(tokens, "access_token"));
+    let [lost, other] = [&one, &two].map(|tokens| field(tokens, "access_token"));
     for node in &cluster.nodes {
         reaches(node, &lost, 200).await;
-        reaches(node, &kept, 200).await;
+        reaches(node, &other, 200).await;
     }
-    let (_, sensor) = created(second, &kept, "sensor").await;
+    let (_, sensor) = created(second, &other, "sensor").await;
     reaches(third, &sensor, 200).await;
     let (mut socket, _) = connect(first, &lost, Some("lost")).await;
     let (mut measuring, _) = connect(third, &sensor, Some("sensor")).await;
     let of = async |device: &str| {
-        let items = listed(second, &kept).await;
+        let items = listed(second, &other).await;
         items.into_iter().find(|item| item["device"] == device).unwrap()["id"].clone()
     };
     // A device token ends no session but its own.
@@ -121,11 +121,11 @@ async fn the_login_of_an_ended_session_ends_with_it() {
         .is_problem(403, "forbidden");
     is_alive(&mut socket).await;
 
-    end(second, &kept, &of("lost").await).await.is(204);
+    end(second, &other, &of("lost").await).await.is(204);
     assert_eq!(socket.closed().await.0, 4403);
     for node in &cluster.nodes {
         reaches(node, &lost, 401).await;
-        reaches(node, &kept, 200).await;
+        reaches(node, &other, 200).await;
     }
     let refresh = json!({ "refresh_token": one["refresh_token"] });
     let refreshed = Call::new("POST", "/v1/auth/refresh")
@@ -133,7 +133,7 @@ async fn the_login_of_an_ended_session_ends_with_it() {
         .to(third)
         .await;
     assert_eq!(refreshed.status, 401);
-    end(first, &kept, &of("sensor").await).await.is(204);
+    end(first, &other, &of("sensor").await).await.is(204);
     assert_eq!(measuring.closed().await.0, 4403);
     for node in &cluster.nodes {
         reaches(node, &sensor, 401).await;

@@ -35,7 +35,7 @@ pub struct UsersResponse {
 /// The profile of a user.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct UserProfile {
-    /// The user.
+    /// The user whose profile this is.
     #[serde(rename = "u")]
     pub user: UserId,
     /// Displayed name; absent if the user has none.

@@ -12,7 +12,7 @@ use super::caller::AuthenticatedUser;
 use super::describe::{ApiTag, ChangeErrors, EntityTag, IdempotencyKey, InConversation, QueryErrors};
 use super::input::Input;
 use super::{ConversationPath, Problem, response};
-use crate::commands::{changes, named_users};
+use crate::commands::{changes, users_of_conversation};
 
 /// Page of a list.
 #[derive(Deserialize, IntoParams)]
@@ -145,10 +145,7 @@ async fn create_conversation(
     // Read for a repeat as well, whose create command changes nothing.
     let view = caller.conversations().open(&caller.user, &done.conv, None).await;
     let mut view = view.map_err(|refusal| caller.refused(refusal))?;
-    view.users = caller
-        .conversations()
-        .cards(named_users::of_conversation(&view))
-        .await;
+    view.users = caller.conversations().cards(users_of_conversation(&view)).await;
     Ok(response::made(&view, done.dup))
 }
 

@@ -141,7 +141,7 @@ async fn detached_session_with_a_device_waits_under_its_tag() {
 }
 
 #[actix::test]
-async fn a_changed_profile_waits_for_room_and_is_shown_once() {
+async fn changed_profile_waits_for_room_and_comes_once() {
     let (presence, _orders) = presence();
     let screen = Rc::new(Narrow {
         room: Cell::new(0),

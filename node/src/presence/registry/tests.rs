@@ -361,7 +361,7 @@ fn nodes_of_a_user_learn_their_number_and_its_decrease() {
 }
 
 #[test]
-fn a_changed_profile_reaches_the_watching_nodes_with_its_newest_version() {
+fn changed_profile_reaches_watching_nodes_in_its_newest_version() {
     let mut registry = TestRegistry::new();
     registry.watch(A, "alice", false);
     registry.enter(B, session("alice", 1, None));

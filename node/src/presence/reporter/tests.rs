@@ -401,7 +401,7 @@ fn replaced_session_is_registered_again_as_waiting() {
 }
 
 #[test]
-fn a_changed_profile_is_shown_to_viewers_who_are_not_blocked() {
+fn changed_profile_reaches_viewers_who_are_not_blocked() {
     let mut reporter = TestReporter::new();
     reporter.watch("alice");
     reporter.watch("carol");
@@ -421,12 +421,12 @@ fn a_changed_profile_is_shown_to_viewers_who_are_not_blocked() {
     reporter.answer(id, vec![], views);
     reporter.events();
     reporter.update(5, 100, change(3));
-    let shown = ReporterEvent::Profile {
+    let expected = ReporterEvent::Profile {
         user: user("bob"),
         viewer: user("carol"),
         ver: 3,
     };
-    assert_eq!(reporter.events(), [shown]);
+    assert_eq!(reporter.events(), [expected]);
     reporter.update(5, 99, change(4));
     assert_eq!(reporter.events(), [], "of an earlier registration");
 }

@@ -14,7 +14,7 @@ use protocol::{ClientMessageId, ConversationId, Response};
 
 use super::Session;
 use super::pending_snapshot::{PendingSnapshot, SnapshotFailure, SnapshotForm, SnapshotTarget};
-use crate::commands::named_users;
+use crate::commands::users_of_conversation;
 use crate::session::delivery::{EventSubscriber, LATEST};
 use crate::session::following::{AGAIN, retrying};
 use crate::session::retry_budget::with_retries;
@@ -64,10 +64,7 @@ impl Session {
                 worker.conversations.open(feed.user_id(), &name, have).await?
             };
             if with_users {
-                view.users = worker
-                    .conversations
-                    .cards(named_users::of_conversation(&view))
-                    .await;
+                view.users = worker.conversations.cards(users_of_conversation(&view)).await;
             }
             Ok(view)
         });

@@ -6,13 +6,13 @@ use protocol::{ClientMessageId, UserId};
 
 use super::SessionRegistry;
 use crate::rpc;
-use crate::rpc::user_sessions::{EndSessionRequest, UserSession, UserSessions, UserSessionsQuery};
+use crate::rpc::{EndSessionRequest, UserSession, UserSessions, UserSessionsQuery};
 use crate::session::messages::TokenRevoked;
 
 /// Sessions of a user.
 #[derive(Clone, Debug)]
 pub struct OwnSessions {
-    /// The latest first.
+    /// Sessions with the latest first.
     pub items: Vec<OwnSession>,
     /// True if a node did not respond in time: its sessions are missing.
     pub is_partial: bool,

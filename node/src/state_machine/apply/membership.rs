@@ -95,7 +95,7 @@ pub(super) fn join(
     done(work, by, cid, conv, vec![event])
 }
 
-/// Changes the role or the custom data of a member. Who may change the role may change the data.
+/// Changes the role or the custom data of a member. The data needs the right to change the role.
 pub(super) fn set_role(
     work: &mut ApplyContext<'_, impl RowWriter>,
     by: CommandScope<'_>,

@@ -72,7 +72,7 @@ fn a_change_without_effect_writes_no_row() {
 }
 
 #[test]
-fn only_a_profile_that_differs_from_the_known_version_is_returned() {
+fn a_profile_of_the_known_version_is_not_returned() {
     let mut shard = TestShard::new();
     put(&mut shard, [Some("Bob"), None, Some("{}")]);
     assert_eq!(ask(&shard, "bob", 1, true), None);

@@ -191,7 +191,7 @@ fn member_data(who: &str, text: &str) -> ConversationOp {
 }
 
 #[test]
-fn custom_data_of_a_conversation_is_shared_and_an_event_of_the_log() {
+fn custom_data_of_a_conversation_is_an_event_of_the_log() {
     let mut shard = TestShard::new();
     let conv = shard.group("g_1", &["alice", "bob"]);
     let applied = shard.ok("alice", &conv, data(r#"{"kind" : "support"}"#));
@@ -220,7 +220,7 @@ fn custom_data_of_a_conversation_is_shared_and_an_event_of_the_log() {
 }
 
 #[test]
-fn custom_data_of_a_member_follows_the_rights_of_its_role_and_ends_with_the_membership() {
+fn custom_data_of_a_member_ends_with_the_membership() {
     let mut shard = TestShard::new();
     let conv = shard.group("g_1", &["owner", "admin", "bob", "carol"]);
     shard.ok("owner", &conv, role("admin", Role::Admin));
@@ -274,7 +274,7 @@ fn custom_data_of_a_member_follows_the_rights_of_its_role_and_ends_with_the_memb
 }
 
 #[test]
-fn a_conversation_is_created_with_custom_data_and_a_direct_one_without() {
+fn only_a_direct_conversation_has_no_custom_data() {
     let mut shard = TestShard::new();
     let conv = ConversationId::parse("g_1").unwrap();
     let with = |kind, members: &[&str]| {
