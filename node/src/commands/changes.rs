@@ -9,8 +9,8 @@ use protocol::command::{
     UpdateProfile,
 };
 use protocol::{
-    Body, ClientCommand, ClientMessageId, ConversationId, ConversationKind, CustomData, ErrorCode,
-    FieldPatch, UserId, response,
+    Body, ClientCommand, ClientMessageId, ConversationId, ConversationKind, CustomData, ErrorCode, UserId,
+    response,
 };
 
 use crate::shard_client::{CommandAck, CommandError, ConversationSpec, ShardClient};
