@@ -21,6 +21,7 @@ pub struct ConversationSpec {
 
 impl ConversationSpec {
     /// Returns a conversation without title and custom data.
+    #[cfg(any(test, feature = "testkit"))]
     #[must_use]
     pub fn plain(kind: ConversationKind, members: Vec<UserId>) -> ConversationSpec {
         ConversationSpec {

@@ -53,6 +53,9 @@ struct ListedSession {
     detached: bool,
 }
 
+/// By a name of its own: utoipa would describe the parameter of a bare `Path` a second time.
+type SessionPath = Path<String>;
+
 pub(super) fn routes(config: &mut ServiceConfig) {
     config.service(list_sessions).service(end_session);
 }
@@ -81,7 +84,7 @@ async fn list_sessions(caller: AuthenticatedUser) -> Result<HttpResponse, Proble
 async fn end_session(
     caller: AuthenticatedUser,
     devices: web::Data<DeviceTokens>,
-    path: Path<String>,
+    path: SessionPath,
 ) -> Result<HttpResponse, Problem> {
     caller.pay(CommandCost::CHANGE)?;
     let unknown = || Problem::new(ErrorCode::NotFound, "the caller has no such session");
