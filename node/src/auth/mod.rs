@@ -1,5 +1,6 @@
-//! Tokens, tokens of devices, login by one-time code, and the cluster's signing keys.
+//! Tokens, tokens of devices, API keys of back ends, login by one-time code, and the cluster's signing keys.
 
+mod api_keys;
 mod device_tokens;
 mod identifier;
 mod keyring;
@@ -8,6 +9,7 @@ mod otp_delivery;
 mod revocation_list;
 pub mod token_verifier;
 
+pub use api_keys::{ApiKeys, AuditNote, VerifiedKey};
 pub use device_tokens::{DeviceTokens, NewDevice};
 pub use keyring::KeyringCache;
 pub use login_service::{LoginService, Tokens};

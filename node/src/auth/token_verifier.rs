@@ -195,7 +195,7 @@ impl TokenVerifier {
         if self.dev
             && let Some(user) = token.strip_prefix("dev:")
         {
-            let user = UserId::parse(user).map_err(|_| TokenError::Invalid)?;
+            let user = person(user)?;
             return Ok(TokenIdentity {
                 user,
                 expires: None,
@@ -261,6 +261,12 @@ fn validation(
     validation
 }
 
+/// Parses the user of a token. The reserved id of the system belongs to no token, whoever has signed it.
+fn person(user: &str) -> Result<UserId, TokenError> {
+    let user = UserId::parse(user).ok().filter(|user| !user.is_system());
+    user.ok_or(TokenError::Invalid)
+}
+
 /// Verifies the signature and the claims, and returns the identity.
 fn identity(
     token: &str,
@@ -282,7 +288,7 @@ fn identity(
     if iat.is_some_and(is_to_come) || nbf.is_some_and(is_to_come) {
         return Err(TokenError::Invalid);
     }
-    let user = UserId::parse(&sub).map_err(|_| TokenError::Invalid)?;
+    let user = person(&sub)?;
     // Expiry comes last: `Expired` asks the client to refresh, which would not help a token that is invalid anyway.
     let expires = instant(exp).ok_or(TokenError::Invalid)? + leeway;
     if expires < now {

@@ -64,10 +64,18 @@ pub(super) fn outline() -> OpenApi {
             ))
             .build(),
     );
+    let api_key = SecurityScheme::Http(
+        Http::builder()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("rook_<id>_<secret>")
+            .description(Some("API key of a back end, with the scope of the operation."))
+            .build(),
+    );
     let mut schemas = vec![(Problem::name().into_owned(), Problem::schema())];
     Problem::schemas(&mut schemas);
     let components = ComponentsBuilder::new()
         .security_scheme("bearer", bearer)
+        .security_scheme("api_key", api_key)
         .schemas_from_iter(schemas)
         .build();
     let info = InfoBuilder::new()

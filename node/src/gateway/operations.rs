@@ -1,8 +1,10 @@
 //! Endpoints for operators and probes: `/livez`, `/readyz`, `/metrics` and `/v1/cluster*`.
 
+use std::future::{Ready, ready};
 use std::rc::Rc;
 
-use actix_web::{HttpRequest, HttpResponse, delete, get, web};
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest, HttpResponse, delete, get, web};
 use cluster::{Cluster, NodeId};
 use protocol::{ConversationId, ErrorCode};
 use serde::{Deserialize, Serialize};
@@ -14,6 +16,12 @@ use super::problem::{Problem, problem};
 use super::rest::describe::{ApiTag, Operators};
 use crate::session::{NodeState, WorkerContext};
 use crate::telemetry::metrics::MetricsRegistry;
+
+/// Refusal of a request without the admin token.
+const NO_OPERATOR: &str = "this request needs the admin token";
+
+/// Request with the admin token.
+pub(super) struct Operator;
 
 /// Query of the owner endpoint.
 #[derive(Deserialize, IntoParams)]
@@ -206,5 +214,24 @@ fn operator(request: &HttpRequest, worker: &WorkerContext) -> bool {
 }
 
 fn unauthorized() -> HttpResponse {
-    problem(ErrorCode::Unauthenticated, "this request needs the admin token")
+    problem(ErrorCode::Unauthenticated, NO_OPERATOR)
+}
+
+// === impl Operator ===
+
+impl FromRequest for Operator {
+    type Error = Problem;
+    type Future = Ready<Result<Operator, Problem>>;
+
+    fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
+        let worker = request.app_data::<web::Data<Rc<WorkerContext>>>();
+        ready(match worker {
+            Some(worker) if operator(request, worker) => Ok(Operator),
+            Some(_) => Err(Problem::new(ErrorCode::Unauthenticated, NO_OPERATOR)),
+            None => Err(Problem::new(
+                ErrorCode::Internal,
+                "the request has no gateway context",
+            )),
+        })
+    }
 }

@@ -30,7 +30,7 @@ use super::connection_limit::{ConnectionLimiter, refuse_overflow};
 #[cfg(feature = "conformance")]
 use super::mqtt::FreeTopics;
 use super::mqtt::{self, MqttOverTcp};
-use super::rest::LoginRates;
+use super::rest::{KeyRates, LoginRates};
 use super::socketio::EngineTable;
 #[cfg(feature = "conformance")]
 use super::tcp::LineEcho;
@@ -38,7 +38,7 @@ use super::tcp::{TcpProtocol, serve_connection};
 use super::unauthenticated::UnauthenticatedConnections;
 use super::worker_thread::WorkerThread;
 use super::{api, connection_limit, envelope, socketio};
-use crate::auth::{DeviceTokens, LoginService, TokenVerifier};
+use crate::auth::{ApiKeys, DeviceTokens, LoginService, TokenVerifier};
 use crate::config::Config;
 use crate::forwarding::RequestForwarder;
 use crate::presence::PresenceReporter;
@@ -61,6 +61,7 @@ pub struct GatewayDeps {
     pub conversations: ShardClient,
     pub login: LoginService,
     pub devices: DeviceTokens,
+    pub api_keys: ApiKeys,
     pub relay: SubscriptionManager,
     pub presence: PresenceReporter,
     pub sessions: SessionRegistry,
@@ -124,6 +125,7 @@ pub fn serve(parts: GatewayDeps, listeners: Listeners) -> std::io::Result<Runnin
     // Created outside of the factory closure, which runs once per thread: the rates of an address are those of the
     // node.
     let logins = web::Data::new(LoginRates::new(&parts.config.tuning));
+    let key_rates = web::Data::new(KeyRates::new(&parts.config.limits));
     let engines = web::Data::new(EngineTable::new(
         parts.cluster.node_id().0,
         parts.forwarder.clone(),
@@ -176,6 +178,8 @@ pub fn serve(parts: GatewayDeps, listeners: Listeners) -> std::io::Result<Runnin
             .app_data(logins.clone())
             .app_data(web::Data::new(parts.login.clone()))
             .app_data(web::Data::new(parts.devices.clone()))
+            .app_data(web::Data::new(parts.api_keys.clone()))
+            .app_data(key_rates.clone())
             .app_data(web::Data::new(Rc::new(Api::new(description))))
             .default_service(web::to(api::unknown))
             // The last wrapped is the outermost: refusals of the connection limit get CORS headers and a request id,

@@ -29,7 +29,7 @@ use tokio::sync::oneshot;
 use self::patience::{Patience, is_address_held};
 use self::threads::{ActorRuntime, ClusterRuntime};
 use self::upkeep::{tidy_up, watch_majority};
-use crate::auth::{DeviceTokens, KeyringCache, LoginService, RevocationList, token_verifier};
+use crate::auth::{ApiKeys, DeviceTokens, KeyringCache, LoginService, RevocationList, token_verifier};
 use crate::config::Config;
 use crate::forwarding::RequestForwarder;
 use crate::gateway::connection_limit::{ConnectionLimiter, FileLimit};
@@ -108,6 +108,8 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     service.serve_rates(rates.clone());
     let forwarder = RequestForwarder::new(raft.handle().clone());
     service.serve_forwarded(forwarder.clone());
+    let api_keys = ApiKeys::new(service.conversations());
+    service.serve_api_keys(api_keys.clone());
     let (cluster, transport) = start_cluster(&config, &raft, &store, &service, clock).await?;
     // From here on commands reach shard owners. The gateway starts below, so no client command comes earlier.
     service.join(cluster.clone());
@@ -151,6 +153,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         conversations: service.conversations(),
         login: login.clone(),
         devices,
+        api_keys,
         relay: service.relay(),
         presence: service.presence(),
         sessions: sessions.clone(),

@@ -7,9 +7,9 @@ use bytes::Bytes;
 
 use super::RpcError;
 use crate::state_machine::query::{
-    BansQuery, BlocksQuery, DeviceCursorsQuery, DevicesQuery, HistoryRequest, IndexAfter, IndexQuery,
-    KeyringQuery, MembersQuery, MentioningQuery, MessagesQuery, OpenQuery, RangeQuery, ScatterQuery,
-    ShardQuery, SharedWith, SinceQuery, SummariesQuery, SyncQuery, WishesQuery,
+    ApiKeysQuery, AuditQuery, BansQuery, BlocksQuery, DeviceCursorsQuery, DevicesQuery, HistoryRequest,
+    IndexAfter, IndexQuery, KeyringQuery, MembersQuery, MentioningQuery, MessagesQuery, OpenQuery,
+    RangeQuery, ScatterQuery, ShardQuery, SharedWith, SinceQuery, SummariesQuery, SyncQuery, WishesQuery,
 };
 
 /// Query with a method number.
@@ -82,6 +82,8 @@ query_methods! {
     23 one KeyringQuery,
     28 one DevicesQuery,
     31 one DeviceCursorsQuery,
+    32 one ApiKeysQuery,
+    33 one AuditQuery,
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use super::context::ShardContext;
 use super::inbound_batch::PendingCommand;
 use super::pending_header::{PendingHeader, PendingSubject};
 use super::recent::RecentSubject;
+use crate::rpc;
 use crate::rpc::login::LoginsRevoked;
 use crate::rpc::submit::{AppliedReply, CommandReply};
 use crate::state_machine::{
@@ -35,6 +36,9 @@ pub(crate) fn on_applied(core: &ShardContext, pending: PendingCommand, outcome: 
         }
         ShardOutcome::Login(LoginOutcome::Ended { families, all }) => {
             logins_ended(core, &header, &families, all);
+        }
+        ShardOutcome::Login(LoginOutcome::ApiKeyRevoked) => {
+            core.shared.revocations.send(rpc::API_KEYS_REVOKED, &());
         }
         // Sessions that are not subscribed to the conversation subscribe on this.
         ShardOutcome::Outbox(OutboxOutcome::Moved(moved)) => {
@@ -177,9 +181,10 @@ fn logins_ended(core: &ShardContext, header: &PendingHeader, families: &[TokenFa
         true => users.ended(user, None),
         false => logins.iter().for_each(|login| users.ended(user, Some(login))),
     });
-    core.shared.revocations.send(&LoginsRevoked {
+    let revoked = LoginsRevoked {
         user: user.clone(),
         logins,
         all,
-    });
+    };
+    core.shared.revocations.send(rpc::ENDED, &revoked);
 }

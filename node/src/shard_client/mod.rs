@@ -188,6 +188,12 @@ impl ShardClient {
         presence_query::presence(&self.shared, viewer, user).await
     }
 
+    /// Returns the presence of each user in the given order, for the cluster itself; `None` if the owner of the user's
+    /// shard can't be reached.
+    pub(crate) async fn presence_of_all(&self, users: &[UserId]) -> Vec<Option<VisiblePresence>> {
+        presence_query::of_all(&self.shared, users).await
+    }
+
     /// Returns the id of the last session of a device, connected or waiting, on any node.
     pub(crate) async fn last_session(
         &self,

@@ -19,6 +19,8 @@ mod consent;
 
 mod login;
 
+mod api_keys;
+
 mod tables;
 
 mod apply;
@@ -40,6 +42,7 @@ mod outcome;
 
 pub mod query;
 
+pub use self::api_keys::{ApiKeyId, KeyScope, KeyScopes};
 pub use self::apply::ShardStateMachine;
 pub use self::command::{ActivityNote, CommandDecodeError, CommandOrigin, ShardCommand};
 pub(crate) use self::command_header::CommandHeader;
@@ -70,7 +73,7 @@ pub use login::{
 };
 pub(crate) use outcome::error_number;
 pub(crate) use query::{
-    DeviceTokenEntry, Direction, LoggedEvent, MembershipSpan, OutboxEntry, PresenceVisibility, QueuedWebhook,
-    RetentionPage, WatchedConversation, WebhookBacklog,
+    ApiKeyEntry, AuditEntry, DeviceTokenEntry, Direction, LoggedEvent, MembershipSpan, OutboxEntry,
+    PresenceVisibility, QueuedWebhook, RetentionPage, WatchedConversation, WebhookBacklog,
 };
 pub use query::{PlacedEntry, QueryError, RetentionPolicies, RetentionPolicy};

@@ -18,4 +18,5 @@ mod people;
 mod resume;
 mod retention;
 mod room;
+mod server_api;
 mod state;

@@ -17,4 +17,5 @@ mod presence;
 mod rates;
 mod reading;
 mod refusals;
+mod server_api;
 mod shapes;

@@ -283,7 +283,10 @@ impl LoginService {
                     .inc();
                 Err(invalid())
             }
-            LoginOutcome::Refused | LoginOutcome::Limited { .. } | LoginOutcome::Ended { .. } => {
+            LoginOutcome::Refused
+            | LoginOutcome::Limited { .. }
+            | LoginOutcome::Ended { .. }
+            | LoginOutcome::ApiKeyRevoked => {
                 Err(invalid())
             }
         }

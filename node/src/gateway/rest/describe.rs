@@ -112,8 +112,9 @@ impl ApiTag {
     pub(super) const USERS: &'static str = "Users";
     pub(in crate::gateway) const EVENTS: &'static str = "Events";
     pub(in crate::gateway) const OPERATION: &'static str = "Operation";
+    pub(super) const SERVER: &'static str = "Server API";
     /// Every tag with its description.
-    pub(in crate::gateway) const ALL: [(&'static str, &'static str); 8] = [
+    pub(in crate::gateway) const ALL: [(&'static str, &'static str); 9] = [
         (
             ApiTag::LOGIN,
             "Login by one-time codes, and the tokens of a login.",
@@ -133,6 +134,10 @@ impl ApiTag {
             "Direct messages, presence, settings and blocks of users.",
         ),
         (ApiTag::EVENTS, "Event delivery for clients without a WebSocket."),
+        (
+            ApiTag::SERVER,
+            "Requests of a back end with an API key, as a user or as the system.",
+        ),
         (ApiTag::OPERATION, "Endpoints for health probes and operators."),
     ];
 }

@@ -9,10 +9,10 @@ use super::*;
 use crate::rpc;
 use crate::rpc::tests::golden;
 use crate::state_machine::query::{
-    DeviceTokenEntry, Direction, HistoryRange, LoggedEvent, MembershipSpan, MessageView, Missed,
-    MissedEvents, PlacedEntry, Ranged, StoredCursors, Summary,
+    ApiKeyEntry, AuditEntry, DeviceTokenEntry, Direction, HistoryRange, LoggedEvent, MembershipSpan,
+    MessageView, Missed, MissedEvents, PlacedEntry, Ranged, StoredCursors, Summary,
 };
-use crate::state_machine::{DeviceCursors, SecretBytes, TokenFamilyId};
+use crate::state_machine::{ApiKeyId, DeviceCursors, KeyScope, SecretBytes, TokenFamilyId};
 
 fn conv() -> ConversationId {
     ConversationId::parse("g").unwrap()
@@ -126,6 +126,11 @@ fn check(method: QueryMethod) {
         QueryMethod::RangeQuery => golden(RangeQuery { conv, after: 3 }, &[1, 1, b'g', 3]),
         QueryMethod::SinceQuery => golden(SinceQuery { conv, user, after: 3 }, &[1, 1, b'g', 1, b'u', 3]),
         QueryMethod::KeyringQuery => golden(KeyringQuery, &[1]),
+        QueryMethod::ApiKeysQuery => golden(ApiKeysQuery, &[1]),
+        QueryMethod::AuditQuery => {
+            let before = Some(9);
+            golden(AuditQuery { before, limit }, &[1, 1, 9, 50]);
+        }
         QueryMethod::DevicesQuery => {
             let presented = Some((TokenFamilyId([7; 16]), SecretBytes([8; 32])));
             let one = [&[1, 1, b'u', 1][..], &[7; 16], &[8; 32]].concat();
@@ -183,6 +188,9 @@ fn method_numbers_are_frozen() {
         (29, "LAST_SESSION"),
         (30, "FORWARD"),
         (31, "DeviceCursorsQuery"),
+        (32, "ApiKeysQuery"),
+        (33, "AuditQuery"),
+        (34, "API_KEYS_REVOKED"),
     ];
     let mut found: Vec<(u16, String)> = vec![
         (rpc::SUBMIT, "SUBMIT".into()),
@@ -198,6 +206,7 @@ fn method_numbers_are_frozen() {
         (rpc::CANCEL_TRANSFER, "CANCEL_TRANSFER".into()),
         (rpc::LAST_SESSION, "LAST_SESSION".into()),
         (rpc::FORWARD, "FORWARD".into()),
+        (rpc::API_KEYS_REVOKED, "API_KEYS_REVOKED".into()),
     ];
     let number = |method: &QueryMethod| (*method as u16, format!("{method:?}"));
     found.extend(QueryMethod::ALL.iter().map(number));
@@ -313,6 +322,25 @@ fn responses_are_frozen() {
     };
     let bytes = [&[1, 1][..], &[7; 16], &[1, b'd', 1, 1, b'n', 3, 4]].concat();
     golden::<Vec<DeviceTokenEntry>>(vec![entry], &bytes);
+    let key = ApiKeyEntry {
+        id: ApiKeyId([7; 10]),
+        secret: SecretBytes([8; 32]),
+        name: "n".into(),
+        scopes: [KeyScope::Read].into_iter().collect(),
+        created_ms: 3,
+        expires_ms: Some(4),
+    };
+    let bytes = [&[1, 1][..], &[7; 10], &[8; 32], &[1, b'n', 8, 3, 1, 4]].concat();
+    golden::<Vec<ApiKeyEntry>>(vec![key], &bytes);
+    let audited = AuditEntry {
+        seq: 9,
+        at_ms: 8,
+        key: None,
+        act: "a".into(),
+        target: "t".into(),
+        count: 2,
+    };
+    golden::<Vec<AuditEntry>>(vec![audited], &[1, 1, 9, 8, 0, 1, b'a', 1, b't', 2]);
     let stored = StoredCursors {
         expires_ms: 4,
         cursors: DeviceCursors {

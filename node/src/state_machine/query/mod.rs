@@ -1,7 +1,8 @@
 //! Queries of members on the applied state, answered by the shard owner.
 //!
 //! Each query reads one consistent [`storage::ReadView`], so the result reaches exactly up to the `last` that it names.
-//! A non-member, a former member and a missing conversation all yield [`QueryError::NotMember`].
+//! A non-member, a former member and a missing conversation all yield [`QueryError::NotMember`]. The system reads every
+//! conversation.
 
 use super::ChatTable;
 #[cfg(any(test, feature = "testkit"))]
@@ -9,10 +10,11 @@ use protocol::ErrorCode;
 use protocol::{ConversationId, Role, UserId};
 use storage::Error;
 
-use super::keys;
 use super::row_store::RowReader;
 use super::rows::{ConvRow, MemberRow, VersionedRow};
+use super::{keys, rules};
 
+mod api_keys;
 mod blocks;
 mod consent;
 mod device_cursors;
@@ -40,6 +42,7 @@ pub use self::{
     view::MemberConversation,
 };
 
+pub use self::api_keys::{ApiKeyEntry, ApiKeysQuery, AuditEntry, AuditQuery};
 pub use self::blocks::BlocksQuery;
 pub use self::consent::{SharedWith, WishesQuery};
 pub use self::device_cursors::DeviceCursorsQuery;
@@ -110,9 +113,10 @@ impl QueryContext {
         user: &UserId,
     ) -> Result<QueryContext> {
         // The member row goes first: a non-member costs one read, whether the conversation exists or not.
-        if let Some(member) = rows.get(ChatTable::Member, &keys::member(conv, user))?
-            && let me = MemberRow::decode(&member)?
-            && let Some(role) = me.role
+        let row = rows.get(ChatTable::Member, &keys::member(conv, user))?;
+        let row = row.map(|row| MemberRow::decode(&row)).transpose()?;
+        let me = row.unwrap_or_else(MemberRow::non_member);
+        if let Some(role) = rules::role_of(user, me.role)
             && let Some(conv) = rows.get(ChatTable::Conversation, conv.as_str().as_bytes())?
         {
             return Ok(QueryContext {

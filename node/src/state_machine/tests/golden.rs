@@ -13,9 +13,9 @@ use crate::state_machine::login::{
 };
 use crate::state_machine::row_store::RowReader;
 use crate::state_machine::{
-    ActivityNote, ApplyEffect, CommandHeader, CommandKind, CommandResult, ConversationOp, DeviceCursors,
-    LoginOp, MovedMember, OutboxId, OutboxOp, OutboxOutcome, RetentionOp, RetentionOutcome, ShardCommand,
-    ShardOutcome, UserOp, UserOutcome, WebhookOp,
+    ActivityNote, ApiKeyId, ApplyEffect, CommandHeader, CommandKind, CommandResult, ConversationOp,
+    DeviceCursors, KeyScope, LoginOp, MovedMember, OutboxId, OutboxOp, OutboxOutcome, RetentionOp,
+    RetentionOutcome, ShardCommand, ShardOutcome, UserOp, UserOutcome, WebhookOp,
 };
 
 fn hex(bytes: &[u8]) -> String {
@@ -171,6 +171,13 @@ fn commands() -> Vec<(ShardCommand, &'static str)> {
             "<12><1><3>g_1<1><2>al<1><1>k<ac><2><2>ci<1>",
         ),
         (
+            of_conversation(ConversationOp::PutMember {
+                who: bo(),
+                role: Some(Role::Reader),
+            }),
+            "<13><1><3>g_1<1><2>al<1><1>k<ac><2><2>bo<1><3>",
+        ),
+        (
             by_user(UserOp::Reserve {
                 conversation: conv(),
                 cid: key(),
@@ -322,6 +329,41 @@ fn commands() -> Vec<(ShardCommand, &'static str)> {
             "i<3><11><2>to_x<0><0><0><0><0><0><0><0><0><0><0><0><0><0><0>cccccccccccccccc<9>",
         ),
         (
+            login(
+                "keys",
+                LoginOp::CreateApiKey {
+                    id: ApiKeyId([b'k'; 10]),
+                    secret: hash(b'a'),
+                    name: "n".into(),
+                    scopes: [KeyScope::Users, KeyScope::Read].into_iter().collect(),
+                    expires_ms: Some(9),
+                },
+            ),
+            "j<3><1><0><0><0><0>kkkkkkkkkkaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa<1>n<9><1><9>",
+        ),
+        (
+            login(
+                "keys",
+                LoginOp::RevokeApiKey {
+                    id: ApiKeyId([b'k'; 10]),
+                },
+            ),
+            "k<3><1><0><0><0><0>kkkkkkkkkk",
+        ),
+        (
+            login(
+                "keys",
+                LoginOp::Audit {
+                    nonce: 300,
+                    key: ApiKeyId([b'k'; 10]),
+                    act: "a.b".into(),
+                    target: "g_1".into(),
+                    count: 2,
+                },
+            ),
+            "l<3><1><0><0><0><0><ac><2>kkkkkkkkkk<3>a.b<3>g_1<2>",
+        ),
+        (
             ShardCommand::Outbox(OutboxOp::OutboxDone { ids: vec![id] }),
             "<80><0><0><0><0><1><5><2>",
         ),
@@ -456,6 +498,23 @@ fn rows_of_logins_have_frozen_bytes() {
         keep_ms: 3,
     };
     run("keys", LoginOp::TurnKeys { seed, pepper, pace });
+    let key = ApiKeyId([b'k'; 10]);
+    let created = LoginOp::CreateApiKey {
+        id: key,
+        secret: hash(b'c'),
+        name: "n".into(),
+        scopes: [KeyScope::Read].into_iter().collect(),
+        expires_ms: Some(9),
+    };
+    run("keys", created);
+    let change = LoginOp::Audit {
+        nonce: 2,
+        key,
+        act: "a.b".into(),
+        target: "g_1".into(),
+        count: 3,
+    };
+    run("keys", change);
     let cursors = UserOp::PutCursors {
         device: "d1".into(),
         cursors: Some(DeviceCursors {
@@ -476,6 +535,7 @@ fn rows_of_logins_have_frozen_bytes() {
     let (twelve, fifteen) = ("<0>".repeat(12), "<0>".repeat(15));
     let (ip, to) = (format!("<1>ip_x{twelve}"), format!("<2>to_x{twelve}"));
     let expiry = "<3><0><0><0><0><0><0><0>";
+    let zero = "<0>".repeat(7);
     let expected = [
         format!("Login <0>{ip} = <1><10><1><7><3>"),
         format!("Login <0>{to} = <1><10><1><7>{nonce}"),
@@ -490,6 +550,11 @@ fn rows_of_logins_have_frozen_bytes() {
         format!("Login <4> = <1>{b}<1>{a}<7>"),
         format!("Login <5>u_x<0>e{fifteen} = <1><f><7>{c}<2>d1<1><1>n<1>k{fifteen}"),
         "Login <6>u_x<0>d1 = <1><10><1>G<1><3>g_1<5>".to_owned(),
+        format!("Login <7>kkkkkkkkkk = <1>{c}<1>n<8><7><1><9>"),
+        "Login <8> = <1><2>".to_owned(),
+        format!("Login <9>{zero}<0> = <1><7><0><0><b>keys.create<10>nnvww23lnnvww23l<1>"),
+        format!("Login <9>{zero}<1> = <1><7><2><1>kkkkkkkkkk<3>a.b<3>g_1<3>"),
+        format!("Login <a>{zero}<2> = "),
     ];
     assert_eq!(rows, expected);
 }
@@ -568,6 +633,10 @@ fn outcomes_have_frozen_bytes() {
                 families: vec![family, family],
             }),
             format!("<2><5><2>{f16}{f16}"),
+        ),
+        (
+            ShardOutcome::Login(LoginOutcome::ApiKeyRevoked),
+            "<2><6>".to_owned(),
         ),
         (ShardOutcome::Outbox(OutboxOutcome::Removed), "<3><0>".to_owned()),
         (

@@ -17,6 +17,7 @@ use super::{
 };
 
 mod activity;
+mod api_keys;
 mod bans;
 mod blocks;
 mod clocks;
@@ -37,6 +38,7 @@ mod reads;
 mod retention;
 mod settings;
 mod store;
+mod system;
 mod words;
 
 /// The rows of one shard.
