@@ -8,6 +8,8 @@ pub mod login_service;
 mod otp_delivery;
 mod revocation_list;
 pub mod token_verifier;
+mod user_access;
+mod verification_cache;
 
 pub use api_keys::{ApiKeys, AuditNote, VerifiedKey};
 pub use device_tokens::{DeviceTokens, NewDevice};
@@ -16,3 +18,4 @@ pub use login_service::{LoginService, Tokens};
 pub(crate) use revocation_list::RevocationBroadcast;
 pub use revocation_list::RevocationList;
 pub use token_verifier::{TokenError, TokenIdentity, TokenVerifier};
+pub use user_access::UserAccessCache;

@@ -21,7 +21,7 @@ use protocol::ClientMessageId;
 use serde::Serialize;
 use tokio::sync::Semaphore;
 
-use super::device_tokens::CACHE_TTL;
+use super::verification_cache::CACHE_TTL;
 use crate::config::Config;
 use crate::rpc;
 use crate::shard_client::ClientContext;

@@ -38,7 +38,7 @@ use super::tcp::{TcpProtocol, serve_connection};
 use super::unauthenticated::UnauthenticatedConnections;
 use super::worker_thread::WorkerThread;
 use super::{api, connection_limit, envelope, socketio};
-use crate::auth::{ApiKeys, DeviceTokens, LoginService, TokenVerifier};
+use crate::auth::{ApiKeys, DeviceTokens, LoginService, TokenVerifier, UserAccessCache};
 use crate::config::Config;
 use crate::forwarding::RequestForwarder;
 use crate::presence::PresenceReporter;
@@ -62,6 +62,7 @@ pub struct GatewayDeps {
     pub login: LoginService,
     pub devices: DeviceTokens,
     pub api_keys: ApiKeys,
+    pub access: UserAccessCache,
     pub relay: SubscriptionManager,
     pub presence: PresenceReporter,
     pub sessions: SessionRegistry,
@@ -179,6 +180,7 @@ pub fn serve(parts: GatewayDeps, listeners: Listeners) -> std::io::Result<Runnin
             .app_data(web::Data::new(parts.login.clone()))
             .app_data(web::Data::new(parts.devices.clone()))
             .app_data(web::Data::new(parts.api_keys.clone()))
+            .app_data(web::Data::new(parts.access.clone()))
             .app_data(key_rates.clone())
             .app_data(web::Data::new(Rc::new(Api::new(description))))
             .default_service(web::to(api::unknown))

@@ -29,7 +29,9 @@ use tokio::sync::oneshot;
 use self::patience::{Patience, is_address_held};
 use self::threads::{ActorRuntime, ClusterRuntime};
 use self::upkeep::{tidy_up, watch_majority};
-use crate::auth::{ApiKeys, DeviceTokens, KeyringCache, LoginService, RevocationList, token_verifier};
+use crate::auth::{
+    ApiKeys, DeviceTokens, KeyringCache, LoginService, RevocationList, UserAccessCache, token_verifier,
+};
 use crate::config::Config;
 use crate::forwarding::RequestForwarder;
 use crate::gateway::connection_limit::{ConnectionLimiter, FileLimit};
@@ -101,7 +103,9 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     let raft = ClusterRuntime::start(config.cluster.threads)?;
     let (actors, service, serve) = ActorRuntime::start(&config, &raft, hook, clock.clone()).await?;
     let metrics = ServerMetrics::default();
-    let sessions = SessionRegistry::new(&config, ended.clone(), metrics.clone(), raft.handle().clone());
+    let access = UserAccessCache::new(service.conversations());
+    let revoked = (ended.clone(), access.clone());
+    let sessions = SessionRegistry::new(&config, revoked, metrics.clone(), raft.handle().clone());
     // Connected before the cluster member starts: the first calls of other nodes may arrive as soon as it does.
     service.serve_sessions(sessions.clone());
     let rates = UserRates::new(RateLimits::from(&*config));
@@ -130,7 +134,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         keys.clone(),
         ended.clone(),
     );
-    let auth = Arc::new(auth.with_devices(devices.clone()));
+    let auth = Arc::new(auth.with_devices(devices.clone()).with_access(access.clone()));
     let login =
         LoginService::new(&config, service.conversations(), keys, posts.clone()).map_err(Error::Webhook)?;
     figures.register(|registry| {
@@ -154,6 +158,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         login: login.clone(),
         devices,
         api_keys,
+        access,
         relay: service.relay(),
         presence: service.presence(),
         sessions: sessions.clone(),

@@ -9,7 +9,7 @@
 //! | 1 | `SUBMIT` | the shard's owner | `submit::BatchHeader` and the commands → `submit::CommandReplies` |
 //! | 2 | `REGISTER` | the shard's owner | `register::RegisterInterest` → `register::InterestRegistered` |
 //! | 3 | `UNREGISTER` | the shard's owner | `register::UnregisterInterest` → nothing |
-//! | 4 to 18, 23, 28, 31 to 33 | queries | the owner of a shard, or of all shards named | the table of `query_method` |
+//! | 4 to 18, 23, 28, 31 to 33, 36 | queries | the owner of a shard, or of all shards named | the table of `query_method` |
 //! | 19 | `REGISTER_PRESENCE` | the owner of the users' shard | `presence::RegisterPresence` → `presence::PresenceRegistered` |
 //! | 20 | `PRESENCE_HEARTBEAT` | an owner of users' shards | `presence::PresenceHeartbeats` → `presence::ForgottenSessions` |
 //! | 21 | `PRESENCE_UPDATES` | a node with a presence registration | `presence::PresenceUpdates` → nothing |
@@ -21,6 +21,7 @@
 //! | 29 | `LAST_SESSION` | the owner of the user's shard | `presence::LastSessionQuery` → `Option<presence::LastSession>` |
 //! | 30 | `FORWARD` | the node of a client's connection | `forward::ForwardedRequest` → `forward::ForwardedResponse` |
 //! | 34 | `API_KEYS_REVOKED` | every node | nothing → nothing |
+//! | 35 | `USER_ACCESS_CHANGED` | every node | `login::UserAccessChanged` → nothing |
 //!
 //! One-way, on the fan-out connection: 1 `DELIVER` (`deliver`), 2 `POSITIONS` (`deliver::Positions`), 3 `TYPING`
 //! (`presence::TypingUpdate`).
@@ -83,6 +84,8 @@ pub(crate) const LAST_SESSION: u16 = 29;
 pub(crate) const FORWARD: u16 = 30;
 /// Broadcast of the revocation of an API key.
 pub(crate) const API_KEYS_REVOKED: u16 = 34;
+/// Broadcast of a change of a user's access.
+pub(crate) const USER_ACCESS_CHANGED: u16 = 35;
 
 /// One-way: events and notices from a shard owner.
 pub(crate) const DELIVER: u16 = 1;

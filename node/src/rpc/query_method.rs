@@ -9,7 +9,8 @@ use super::RpcError;
 use crate::state_machine::query::{
     ApiKeysQuery, AuditQuery, BansQuery, BlocksQuery, DeviceCursorsQuery, DevicesQuery, HistoryRequest,
     IndexAfter, IndexQuery, KeyringQuery, MembersQuery, MentioningQuery, MessagesQuery, OpenQuery,
-    RangeQuery, ScatterQuery, ShardQuery, SharedWith, SinceQuery, SummariesQuery, SyncQuery, WishesQuery,
+    RangeQuery, ScatterQuery, ShardQuery, SharedWith, SinceQuery, SummariesQuery, SyncQuery, UserAccessQuery,
+    WishesQuery,
 };
 
 /// Query with a method number.
@@ -84,6 +85,7 @@ query_methods! {
     31 one DeviceCursorsQuery,
     32 one ApiKeysQuery,
     33 one AuditQuery,
+    36 one UserAccessQuery,
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::inbound_batch::PendingCommand;
 use super::pending_header::{PendingHeader, PendingSubject};
 use super::recent::RecentSubject;
 use crate::rpc;
-use crate::rpc::login::LoginsRevoked;
+use crate::rpc::login::{LoginsRevoked, UserAccessChanged};
 use crate::rpc::submit::{AppliedReply, CommandReply};
 use crate::state_machine::{
     ApplyEffect, CommandResult, EventEnvelope, LARGE_CONVERSATION, LoginKey, LoginOutcome, OutboxOutcome,
@@ -112,6 +112,14 @@ fn user_changed(core: &ShardContext, header: &PendingHeader, outcome: UserOutcom
             changed: true,
             member: true,
         } => core.fanout.joined(core, user, &conversation),
+        UserOutcome::AccessChanged { logins, closes } => {
+            let changed = UserAccessChanged {
+                user: user.clone(),
+                logins: logins.iter().map(TokenFamilyId::login).collect(),
+                closes,
+            };
+            core.shared.revocations.send(rpc::USER_ACCESS_CHANGED, &changed);
+        }
         UserOutcome::Indexed { .. }
         | UserOutcome::Recorded
         | UserOutcome::Reserved { .. }
@@ -135,7 +143,10 @@ pub(crate) fn answer_of(outcome: &ShardOutcome) -> CommandReply {
         ShardOutcome::Login(outcome) => AppliedReply::Login(outcome.clone()),
         ShardOutcome::Retention(RetentionOutcome::Swept { more, .. }) => AppliedReply::Swept { more: *more },
         ShardOutcome::User(
-            UserOutcome::Recorded | UserOutcome::Indexed { .. } | UserOutcome::Blocked { .. },
+            UserOutcome::Recorded
+            | UserOutcome::Indexed { .. }
+            | UserOutcome::Blocked { .. }
+            | UserOutcome::AccessChanged { .. },
         )
         | ShardOutcome::Outbox(_)
         | ShardOutcome::Webhook

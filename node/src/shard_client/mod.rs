@@ -102,6 +102,22 @@ impl ShardClient {
             .map(|_| ())
     }
 
+    /// Changes the access of a user on every node; without a value only the sessions of the user end.
+    pub(crate) async fn put_access(
+        &self,
+        user: UserId,
+        deactivated: Option<bool>,
+        before_s: Option<u64>,
+    ) -> Result<(), CommandError> {
+        let op = UserOp::PutAccess {
+            deactivated,
+            before_s,
+        };
+        self.submit_command(ShardCommand::User { user, op })
+            .await
+            .map(|_| ())
+    }
+
     /// Returns the page of a query, from the owner of its shard.
     ///
     /// # Errors

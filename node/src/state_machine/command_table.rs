@@ -188,6 +188,14 @@ commands! {
             /// Time in milliseconds until they expire.
             valid_ms: u64,
         };
+        /// Changes the access of the user, ends logins that it refuses, and closes the user's sessions unless it
+        /// activates the user again.
+        PutAccess = 71, level 1, Irrelevant {
+            /// True to deactivate the user, false to activate it; `None` leaves it unchanged.
+            deactivated: Option<bool>,
+            /// Time in seconds since the epoch before which tokens are refused; `None` leaves it unchanged.
+            before_s: Option<u64>,
+        };
     }
 
     /// Steps of a login, in the shard of a [`LoginKey`](super::login::LoginKey).

@@ -18,6 +18,7 @@
 //!                user 4 !ms:u64 conv      the user's conversations by time of last activity, the latest first
 //!                user 8                   own settings of the user that concern others
 //!                user 9 by 0 conv 0 cid   counted addition of the user by another
+//!                user 10                  access of the user
 //! Outbox         0 index:u64 n:u32        change for another shard
 //!                1 conv                   activity watch of a conversation
 //! Webhook        0                        webhook policy of the shard
@@ -36,7 +37,8 @@
 //! ```
 //! Numbers are big-endian. Ids contain no byte below 16 (a cid may, and comes last). So no key is a prefix of another
 //! conversation's key, and the kinds of rows that share a table are disjoint ranges. A login key is that of
-//! [`LoginKey::bytes`], a code, a family and a device token are 16 bytes, the id of an API key is 10; the name of a device may hold any text.
+//! [`LoginKey::bytes`], a code, a family and a device token are 16 bytes, the id of an API key is 10; the name of a device
+//! may hold any text.
 
 use protocol::{ClientMessageId, ConversationId, Role, UserId};
 
@@ -55,6 +57,7 @@ const SEVENTH: u8 = 6;
 const EIGHTH: u8 = 7;
 const WISHES: u8 = 8;
 const ADDED: u8 = 9;
+const ACCESS: u8 = 10;
 /// Kinds of rows of the audit log in the table of logins.
 const AUDIT: u8 = 9;
 const AUDIT_NONCE: u8 = 10;
@@ -232,6 +235,11 @@ pub(super) fn added_by_anybody(user: &UserId) -> (Vec<u8>, Vec<u8>) {
         joined(user.as_str(), ADDED, ""),
         joined(user.as_str(), ADDED + 1, ""),
     )
+}
+
+/// Returns the key of the access of a user.
+pub(super) fn access(user: &UserId) -> Vec<u8> {
+    joined(user.as_str(), ACCESS, "")
 }
 
 /// Key of the webhook policy.

@@ -37,6 +37,7 @@ mod owner_succession;
 mod row_store;
 mod rows;
 mod rules;
+mod user_access;
 
 mod outcome;
 
@@ -57,6 +58,7 @@ pub use self::outcome::{
 pub use self::row_store::RowReader;
 pub use self::rules::LARGE_CONVERSATION;
 pub use self::tables::{ChatTable, TABLES};
+pub use self::user_access::UserAccess;
 
 #[cfg(test)]
 mod tests;

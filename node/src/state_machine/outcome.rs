@@ -7,7 +7,7 @@ use protocol::{ConversationId, EncodedEvent, ErrorCode, Event, MembershipChange,
 use serde::{Deserialize, Serialize};
 
 use super::consent::AdditionVerdict;
-use super::login::LoginOutcome;
+use super::login::{LoginOutcome, TokenFamilyId};
 use super::query::LoggedEvent;
 
 /// Version byte of the encoding.
@@ -69,6 +69,13 @@ pub enum UserOutcome {
         since_ms: Option<u64>,
     },
     Addition(AdditionVerdict),
+    /// The access of the user was set.
+    AccessChanged {
+        /// Logins that ended by it.
+        logins: Vec<TokenFamilyId>,
+        /// True if the sessions of the user end.
+        closes: bool,
+    },
 }
 
 /// Outcome of a command on the effects of one shard on another.

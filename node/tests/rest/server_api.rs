@@ -1,7 +1,8 @@
 //! The server API: a matrix of endpoints, scopes and tokens; keys, their rates and their audit log; messages as a user
-//! and as the system; conversations and members for others.
+//! and as the system; conversations and members for others; sessions, tokens and deactivation of users.
 
-use node::testkit::{Call, Node, Reply, TestCluster, eventually};
+use jsonwebtoken::{EncodingKey, Header, encode};
+use node::testkit::{Call, Client, Node, Reply, TestCluster, eventually};
 use serde_json::{Value, json};
 
 const ADMIN: &str = "an-admin-token-of-tests";
@@ -54,7 +55,7 @@ async fn events(node: &Node, user: &str, c: &str) -> Vec<Value> {
     page["events"].as_array().unwrap().clone()
 }
 
-fn endpoints(c: &str) -> Vec<Endpoint> {
+fn endpoints(c: &str, u: &str) -> Vec<Endpoint> {
     let one = |method, path: String, scope, body| Endpoint {
         method,
         path,
@@ -88,6 +89,15 @@ fn endpoints(c: &str) -> Vec<Endpoint> {
             "conversations",
             Some(json!({ "members": [{ "u": "carol" }] })),
         ),
+        one("POST", format!("/v1/server/users/{u}/disconnect"), "users", None),
+        one(
+            "POST",
+            format!("/v1/server/users/{u}/revoke"),
+            "users",
+            Some(json!({ "before": 1 })),
+        ),
+        one("POST", format!("/v1/server/users/{u}/deactivate"), "users", None),
+        one("POST", format!("/v1/server/users/{u}/reactivate"), "users", None),
         one("GET", conversation, "read", None),
         one("GET", members, "read", None),
         one(
@@ -114,7 +124,10 @@ async fn each_endpoint_needs_a_key_with_its_scope() {
         let others: Vec<&str> = SCOPES.into_iter().filter(|other| *other != scope).collect();
         let (_, without) = key(&node, &others).await;
         let (_, with) = key(&node, &[scope]).await;
-        for endpoint in endpoints(&c).iter().filter(|endpoint| endpoint.scope == scope) {
+        for endpoint in endpoints(&c, "zoe")
+            .iter()
+            .filter(|endpoint| endpoint.scope == scope)
+        {
             let Endpoint {
                 method, path, body, ..
             } = endpoint;
@@ -142,7 +155,7 @@ async fn each_endpoint_needs_a_key_with_its_scope() {
             seen += 1;
         }
     }
-    assert_eq!(seen, endpoints(&c).len());
+    assert_eq!(seen, endpoints(&c, "zoe").len());
     // Nor is a key the token of a user or of an operator.
     let user = Call::new("GET", "/v1/conversations").bearer(&all).to(&node).await;
     user.is_problem(401, "unauthenticated");
@@ -155,7 +168,7 @@ async fn each_endpoint_needs_a_key_with_its_scope() {
 async fn every_operation_of_the_server_api_is_in_the_matrix() {
     let node = node().await;
     let document = Call::new("GET", "/v1/openapi.json").to(&node).await.is(200);
-    let tested: Vec<(String, String)> = endpoints("{c}")
+    let tested: Vec<(String, String)> = endpoints("{c}", "{u}")
         .into_iter()
         .map(|endpoint| (endpoint.method.to_lowercase(), endpoint.path))
         .collect();
@@ -522,5 +535,172 @@ async fn changes_by_a_key_are_in_the_audit_log_without_content() {
         .to(&node)
         .await
         .is_problem(401, "unauthenticated");
+    node.stop().await;
+}
+
+/// Connects a client with any token, and returns it with the answer to its `auth`.
+async fn connect(node: &Node, token: &str) -> (Client, Value) {
+    let mut client = Client::connect(node.addr()).await;
+    client.expect("hello").await;
+    let auth = json!({ "t": "auth", "id": 1, "token": token });
+    let answer = client.ask(1, &auth.to_string()).await;
+    (client, answer)
+}
+
+/// Waits until each node answers to the token with this status.
+async fn is_answered(cluster: &TestCluster, token: &str, status: u16) {
+    for node in &cluster.nodes {
+        eventually(&format!("a node answers {status}"), async || {
+            let call = Call::new("GET", "/v1/conversations").bearer(token);
+            call.to(node).await.status == status
+        })
+        .await;
+    }
+}
+
+async fn closes(client: &mut Client) {
+    assert_eq!(client.closed().await.0, 4403);
+}
+
+/// Creates a key at a node whose operators need no token.
+async fn key_of(node: &Node, scopes: &[&str]) -> String {
+    let body = json!({ "name": "back end", "scopes": scopes });
+    let made = Call::new("POST", "/v1/admin/keys")
+        .json(&body)
+        .to(node)
+        .await
+        .is(201);
+    made["key"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn deactivated_user_is_refused_on_every_node() {
+    let cluster = TestCluster::start().await;
+    let key = key_of(&cluster.nodes[0], &SCOPES).await;
+    let c = group(&cluster.nodes[0], &key, "alice", &["bob"], "g").await;
+    is_answered(&cluster, "dev:bob", 200).await;
+    let (mut first, _) = connect(&cluster.nodes[0], "dev:bob").await;
+    let (mut second, _) = connect(&cluster.nodes[1], "dev:bob").await;
+    let act = async |what: &str, status: u16| {
+        let path = format!("/v1/server/users/bob/{what}");
+        let reply = with_key(&cluster.nodes[2], &key, "POST", &path, &Value::Null).await;
+        assert_eq!(reply.status, status, "{reply:?}");
+    };
+    for _ in 0..2 {
+        act("deactivate", 204).await;
+    }
+    closes(&mut first).await;
+    closes(&mut second).await;
+    is_answered(&cluster, "dev:bob", 403).await;
+    for node in &cluster.nodes {
+        let (mut refused, answer) = connect(node, "dev:bob").await;
+        assert_eq!(answer["code"], "forbidden", "{answer}");
+        closes(&mut refused).await;
+        // A back end does not act as a deactivated user either.
+        let send = json!({ "c": c, "as": "bob", "b": {}, "cid": "m" });
+        let reply = with_key(node, &key, "POST", "/v1/server/messages", &send).await;
+        reply.is_problem(403, "forbidden");
+    }
+    let path = format!("/v1/server/conversations/{c}");
+    let view = with_key(&cluster.nodes[1], &key, "GET", &path, &Value::Null)
+        .await
+        .is(200);
+    assert_eq!(view["members"], json!(2), "memberships stay");
+    act("reactivate", 204).await;
+    is_answered(&cluster, "dev:bob", 200).await;
+    let system = "/v1/server/users/system/deactivate";
+    let reply = with_key(&cluster.nodes[0], &key, "POST", system, &Value::Null).await;
+    reply.is_problem(400, "bad_request");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn earlier_tokens_of_a_user_are_refused_on_every_node() {
+    const SECRET: &str = "a secret of thirty-two bytes or more";
+    let cluster = TestCluster::with(|config| config.auth.secret.0 = SECRET.to_owned()).await;
+    let key = key_of(&cluster.nodes[0], &["users"]).await;
+    let now = jsonwebtoken::get_current_timestamp();
+    let token = |iat: Option<u64>| {
+        let mut claims = json!({ "sub": "bob", "exp": now + 1_000 });
+        if let Some(iat) = iat {
+            claims["iat"] = json!(iat);
+        }
+        let secret = EncodingKey::from_secret(SECRET.as_bytes());
+        encode(&Header::default(), &claims, &secret).unwrap()
+    };
+    let (old, same, undated) = (token(Some(now - 51)), token(Some(now - 50)), token(None));
+    for token in [&old, &same, &undated] {
+        is_answered(&cluster, token, 200).await;
+    }
+    let (mut client, _) = connect(&cluster.nodes[1], &old).await;
+    let path = "/v1/server/users/bob/revoke";
+    let body = json!({ "before": now - 50 });
+    with_key(&cluster.nodes[2], &key, "POST", path, &body)
+        .await
+        .is(204);
+    closes(&mut client).await;
+    for (token, status) in [(&old, 401), (&undated, 401), (&same, 200)] {
+        is_answered(&cluster, token, status).await;
+    }
+    let later = json!({ "before": now + 1_000 });
+    let reply = with_key(&cluster.nodes[2], &key, "POST", path, &later).await;
+    reply.is_problem(400, "bad_request");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn disconnected_user_may_come_back() {
+    let cluster = TestCluster::start().await;
+    let key = key_of(&cluster.nodes[0], &["users"]).await;
+    let mut clients = Vec::new();
+    for node in &cluster.nodes {
+        clients.push(connect(node, "dev:bob").await.0);
+    }
+    let (mut other, _) = connect(&cluster.nodes[0], "dev:alice").await;
+    let path = "/v1/server/users/bob/disconnect";
+    with_key(&cluster.nodes[1], &key, "POST", path, &Value::Null)
+        .await
+        .is(204);
+    for client in &mut clients {
+        closes(client).await;
+    }
+    let (_client, ready) = connect(&cluster.nodes[2], "dev:bob").await;
+    assert_eq!(ready["t"], "ready", "{ready}");
+    let pong = other.ask(2, r#"{"t":"list","id":2}"#).await;
+    assert_eq!(pong["t"], "list", "{pong}");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn deactivated_user_cannot_log_in_by_a_code() {
+    let node = node().await;
+    let (_, key) = key(&node, &["users"]).await;
+    let to = json!({ "to": "+447700900123" });
+    let log_in = async || {
+        let asked = eventually("there is a code", async || {
+            let reply = Call::new("POST", "/v1/auth/otp").json(&to).to(&node).await;
+            (reply.status == 202).then(|| reply.json())
+        })
+        .await;
+        let entered = json!({ "challenge": asked["challenge"], "code": asked["dev_code"] });
+        Call::new("POST", "/v1/auth/otp/verify")
+            .json(&entered)
+            .to(&node)
+            .await
+    };
+    let tokens = log_in().await.is(200);
+    let user = tokens["user"].as_str().unwrap();
+    let path = format!("/v1/server/users/{user}/deactivate");
+    with_key(&node, &key, "POST", &path, &Value::Null).await.is(204);
+    let refresh = json!({ "refresh_token": tokens["refresh_token"] });
+    let refreshed = Call::new("POST", "/v1/auth/refresh")
+        .json(&refresh)
+        .to(&node)
+        .await;
+    refreshed.is_problem(401, "unauthenticated");
+    log_in().await.is_problem(403, "forbidden");
+    let path = format!("/v1/server/users/{user}/reactivate");
+    with_key(&node, &key, "POST", &path, &Value::Null).await.is(204);
+    log_in().await.is(200);
     node.stop().await;
 }

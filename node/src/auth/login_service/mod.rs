@@ -25,6 +25,7 @@ use super::identifier::LoginIdentifier;
 use super::keyring::{AccessTokenClaims, ActiveKeyring, KeyringCache, OtpChallenge, RefreshToken};
 pub(crate) use super::otp_delivery::CONCURRENT as CONCURRENT_DELIVERIES;
 use super::otp_delivery::OtpDelivery;
+use super::token_verifier::TokenError;
 use crate::config::{self, Config};
 use crate::shard_client::{CommandError, ShardClient};
 use crate::state_machine::{AttemptLimit, LoginOp as Step, LoginOutcome};
@@ -247,7 +248,13 @@ impl LoginService {
             valid_ms: self.inner.settings.refresh_token_ttl.as_millis(),
         };
         let opened = self.inner.conversations.login(token.key(), open).await;
-        let tokens = opened.map_err(not_now).and_then(|_| self.tokens(&ring, &token));
+        let tokens = opened.map_err(not_now).and_then(|opened| match opened {
+            LoginOutcome::Refused => {
+                let refused = TokenError::Deactivated;
+                Err(CommandError::new(refused.code(), refused.to_string()))
+            }
+            _ => self.tokens(&ring, &token),
+        });
         if tokens.is_err() {
             // The client has no tokens, so the code has to work at its next try. A family that was opened all the same
             // has no client, and expires. Without success here the user needs another code.
@@ -286,9 +293,7 @@ impl LoginService {
             LoginOutcome::Refused
             | LoginOutcome::Limited { .. }
             | LoginOutcome::Ended { .. }
-            | LoginOutcome::ApiKeyRevoked => {
-                Err(invalid())
-            }
+            | LoginOutcome::ApiKeyRevoked => Err(invalid()),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::state_machine::query::{
     ApiKeyEntry, AuditEntry, DeviceTokenEntry, Direction, HistoryRange, LoggedEvent, MembershipSpan,
     MessageView, Missed, MissedEvents, PlacedEntry, Ranged, StoredCursors, Summary,
 };
-use crate::state_machine::{ApiKeyId, DeviceCursors, KeyScope, SecretBytes, TokenFamilyId};
+use crate::state_machine::{ApiKeyId, DeviceCursors, KeyScope, SecretBytes, TokenFamilyId, UserAccess};
 
 fn conv() -> ConversationId {
     ConversationId::parse("g").unwrap()
@@ -126,6 +126,7 @@ fn check(method: QueryMethod) {
         QueryMethod::RangeQuery => golden(RangeQuery { conv, after: 3 }, &[1, 1, b'g', 3]),
         QueryMethod::SinceQuery => golden(SinceQuery { conv, user, after: 3 }, &[1, 1, b'g', 1, b'u', 3]),
         QueryMethod::KeyringQuery => golden(KeyringQuery, &[1]),
+        QueryMethod::UserAccessQuery => golden(UserAccessQuery { user }, &[1, 1, b'u']),
         QueryMethod::ApiKeysQuery => golden(ApiKeysQuery, &[1]),
         QueryMethod::AuditQuery => {
             let before = Some(9);
@@ -191,6 +192,8 @@ fn method_numbers_are_frozen() {
         (32, "ApiKeysQuery"),
         (33, "AuditQuery"),
         (34, "API_KEYS_REVOKED"),
+        (35, "USER_ACCESS_CHANGED"),
+        (36, "UserAccessQuery"),
     ];
     let mut found: Vec<(u16, String)> = vec![
         (rpc::SUBMIT, "SUBMIT".into()),
@@ -207,6 +210,7 @@ fn method_numbers_are_frozen() {
         (rpc::LAST_SESSION, "LAST_SESSION".into()),
         (rpc::FORWARD, "FORWARD".into()),
         (rpc::API_KEYS_REVOKED, "API_KEYS_REVOKED".into()),
+        (rpc::USER_ACCESS_CHANGED, "USER_ACCESS_CHANGED".into()),
     ];
     let number = |method: &QueryMethod| (*method as u16, format!("{method:?}"));
     found.extend(QueryMethod::ALL.iter().map(number));
@@ -332,6 +336,11 @@ fn responses_are_frozen() {
     };
     let bytes = [&[1, 1][..], &[7; 10], &[8; 32], &[1, b'n', 8, 3, 1, 4]].concat();
     golden::<Vec<ApiKeyEntry>>(vec![key], &bytes);
+    let access = UserAccess {
+        deactivated: true,
+        before_s: 3,
+    };
+    golden::<UserAccess>(access, &[1, 1, 3]);
     let audited = AuditEntry {
         seq: 9,
         at_ms: 8,

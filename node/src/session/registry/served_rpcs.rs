@@ -16,7 +16,11 @@ impl SessionRegistry {
     pub(crate) fn serves(method: u16) -> bool {
         matches!(
             method,
-            rpc::RESUME | rpc::CONFIRM_TRANSFER | rpc::CANCEL_TRANSFER | rpc::ENDED
+            rpc::RESUME
+                | rpc::CONFIRM_TRANSFER
+                | rpc::CANCEL_TRANSFER
+                | rpc::ENDED
+                | rpc::USER_ACCESS_CHANGED
         )
     }
 
@@ -27,6 +31,10 @@ impl SessionRegistry {
             rpc::CONFIRM_TRANSFER => rpc::decode(body).map(|question| self.confirmed(question, reply)),
             rpc::ENDED => rpc::decode(body).map(|over| {
                 self.end_logins(over);
+                reply.send(Ok(rpc::encode(&())));
+            }),
+            rpc::USER_ACCESS_CHANGED => rpc::decode(body).map(|change| {
+                self.access_changed(change);
                 reply.send(Ok(rpc::encode(&())));
             }),
             _ => rpc::decode(body).map(|CancelRequest { sid }| {

@@ -1,5 +1,5 @@
-//! `join`, `invite`, `kick`, `leave` and `role`, and the state of a member that a back end puts: membership is in the log of the messages, so a change takes effect
-//! between two of them.
+//! `join`, `invite`, `kick`, `leave` and `role`, and the state of a member that a back end puts: membership is in the log
+//! of the messages, so a change takes effect between two of them.
 
 use protocol::event::MemberEvent;
 use protocol::{ClientMessageId, ConversationKind, ErrorCode, MembershipChange, Role, UserId};

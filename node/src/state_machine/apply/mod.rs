@@ -35,6 +35,7 @@ mod retain;
 mod seen;
 mod send;
 mod settings;
+mod user_access;
 
 #[cfg(test)]
 pub(super) use self::retain::STEP as RETAIN_STEP;
@@ -267,6 +268,10 @@ fn of_user(work: &mut ApplyContext<'_, impl RowWriter>, user: &UserId, op: &User
             cursors,
             valid_ms,
         } => device_cursors::put(work, user, device, cursors.as_ref(), *valid_ms),
+        UserOp::PutAccess {
+            deactivated,
+            before_s,
+        } => user_access::put(work, user, *deactivated, *before_s),
     }
 }
 

@@ -29,6 +29,7 @@ mod missed;
 mod presence;
 mod retain;
 mod shard_query;
+mod user_access;
 mod view;
 
 #[cfg(test)]
@@ -65,6 +66,7 @@ pub use self::missed::{MembershipSpan, Missed, RangeQuery, Ranged, SinceQuery, r
 pub use self::presence::{PresenceVisibility, may_type, standing};
 pub use self::retain::{RetentionPage, RetentionPolicies, RetentionPolicy, due};
 pub use self::shard_query::{MemberQuery, ScatterQuery, ShardQuery};
+pub use self::user_access::UserAccessQuery;
 pub use self::view::{MentioningQuery, SummariesQuery, Summary, last};
 
 /// Reason for which a query is refused.

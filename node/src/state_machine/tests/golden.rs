@@ -234,6 +234,13 @@ fn commands() -> Vec<(ShardCommand, &'static str)> {
             "F<2><1><2>al<0><0><2>d1<1><1>G<1><3>g_1<5><9>",
         ),
         (
+            by_user(UserOp::PutAccess {
+                deactivated: Some(true),
+                before_s: Some(300),
+            }),
+            "G<2><1><2>al<0><0><1><1><1><ac><2>",
+        ),
+        (
             login(
                 "keys",
                 LoginOp::TurnKeys {
@@ -608,6 +615,13 @@ fn outcomes_have_frozen_bytes() {
             "<1><3><2>bo<1><7>".to_owned(),
         ),
         (
+            ShardOutcome::User(UserOutcome::AccessChanged {
+                logins: vec![family],
+                closes: true,
+            }),
+            format!("<1><5><1>{f16}<1>"),
+        ),
+        (
             ShardOutcome::User(UserOutcome::Addition(AdditionVerdict::SharedOnly)),
             "<1><4><2>".to_owned(),
         ),
@@ -801,6 +815,11 @@ fn rows_have_frozen_bytes() {
         shard.apply(pending.command.clone());
     }
     shard.apply(of_user(u("al"), UserOp::Seen { at_ms: 7 }));
+    let access = UserOp::PutAccess {
+        deactivated: Some(true),
+        before_s: Some(5),
+    };
+    shard.apply(of_user(u("bo"), access));
     let group_invite = GroupInvite::SharesConversation;
     shard.apply(of_user(u("bo"), UserOp::Wish { group_invite }));
     shard.apply(of_user(
@@ -845,6 +864,7 @@ fn rows_have_frozen_bytes() {
         r#"UserIndex al<2> = <1><7>"#,
         r#"UserIndex al<4><ff><ff><ff><ff><ff><ff><ff><f8>g_1 = <1><1><2><0><7><0><0><0><0>"#,
         r#"UserIndex bo<8> = <1><1>"#,
+        r#"UserIndex bo<a> = <1><1><5>"#,
         r#"UserIndex cy<9>al<0>g_1<0>k = <1><7>"#,
         r#"Outbox <0><0><0><0><0><0><0><0><2><0><0><0><0> = <1><3>g_1<2>al<1><7>"#,
         r#"Outbox <0><0><0><0><0><0><0><0><2><0><0><0><1> = <1><3>g_1<2>bo<1><7>"#,

@@ -39,6 +39,7 @@ mod retention;
 mod settings;
 mod store;
 mod system;
+mod user_access;
 mod words;
 
 /// The rows of one shard.

@@ -9,7 +9,7 @@ use futures::future::LocalBoxFuture;
 use protocol::{ErrorCode, UserId};
 
 use super::key_rates::KeyRates;
-use crate::auth::{ApiKeys, AuditNote, VerifiedKey};
+use crate::auth::{ApiKeys, AuditNote, UserAccessCache, VerifiedKey};
 use crate::gateway::admission;
 use crate::gateway::connection::TrackedConnection;
 use crate::gateway::problem::Problem;
@@ -30,6 +30,7 @@ pub(super) struct BackEnd<const SCOPE: u8> {
     key: ApiKeyId,
     worker: Rc<WorkerContext>,
     keys: web::Data<ApiKeys>,
+    access: web::Data<UserAccessCache>,
     rates: web::Data<KeyRates>,
 }
 
@@ -71,6 +72,14 @@ impl<const SCOPE: u8> BackEnd<SCOPE> {
         recorded.map_err(|refusal| self.refused(refusal))
     }
 
+    /// Checks that the back end may act as a user: nobody acts as a deactivated one.
+    pub(super) async fn may_act_as(&self, user: &UserId) -> Result<(), Problem> {
+        match user.is_system() {
+            true => Ok(()),
+            false => Ok(self.access.may_act(user).await?),
+        }
+    }
+
     /// Counts a refusal and converts it to a problem.
     pub(super) fn refused(&self, refusal: CommandError) -> Problem {
         let code = ErrorLabel(refusal.code.as_str());
@@ -94,6 +103,8 @@ async fn recognise<const SCOPE: u8>(request: HttpRequest) -> Result<BackEnd<SCOP
     let worker = request.app_data::<web::Data<Rc<WorkerContext>>>();
     let worker = worker.ok_or_else(missing)?;
     let keys = request.app_data::<web::Data<ApiKeys>>().ok_or_else(missing)?;
+    let access = request.app_data::<web::Data<UserAccessCache>>();
+    let access = access.ok_or_else(missing)?;
     let rates = request.app_data::<web::Data<KeyRates>>().ok_or_else(missing)?;
     serving(worker)?;
     let verified = match admission::bearer(request.headers()) {
@@ -122,6 +133,7 @@ async fn recognise<const SCOPE: u8>(request: HttpRequest) -> Result<BackEnd<SCOP
         key: id,
         worker: Rc::clone(worker),
         keys: keys.clone(),
+        access: access.clone(),
         rates: rates.clone(),
     })
 }

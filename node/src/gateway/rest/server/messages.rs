@@ -74,6 +74,7 @@ async fn server_send(
     caller.pay(1)?;
     let most = caller.worker().config.limits.max_body_size.as_usize();
     let change = ConversationChange::send(&author, send, most)?;
+    caller.may_act_as(&author).await?;
     caller.record("messages.send", change.conv.as_str(), 1).await?;
     let done = change.submit(caller.conversations(), author, 0).await;
     let done = done.map_err(|refusal| caller.refused(refusal))?;

@@ -12,6 +12,7 @@ mod key_rates;
 mod members;
 mod messages;
 mod presence;
+mod users;
 mod verdict;
 
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -23,5 +24,6 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     conversations::routes(config);
     members::routes(config);
     presence::routes(config);
+    users::routes(config);
     admin::routes(config);
 }

@@ -1,9 +1,9 @@
-//! Steps of logins: limits, codes, token families, device tokens, signing keys; and API keys with their audit log. A command queue resends after a lost response, so each
-//! of them may be applied twice and takes effect once.
+//! Steps of logins: limits, codes, token families, device tokens, signing keys; and API keys with their audit log. A
+//! command queue resends after a lost response, so each of them may be applied twice and takes effect once.
 
 use protocol::UserId;
 
-use super::{Result, invalid};
+use super::{Result, invalid, user_access};
 use crate::state_machine::api_keys::ApiKeyRow;
 use crate::state_machine::apply_context::ApplyContext;
 use crate::state_machine::command_table::LoginOp;
@@ -22,6 +22,7 @@ mod lines;
 use self::audit::AuditDraft;
 use self::devices::NewDeviceToken;
 pub(super) use self::expiry::sweep;
+pub(super) use self::lines::end_before;
 
 /// Applies one step of a login to the rows of its key.
 pub(super) fn apply(
@@ -45,6 +46,12 @@ pub(super) fn apply(
             tries,
         } => codes::attempt(work, key, *id, code, *attempt, *tries),
         LoginOp::ReleaseCode { id, attempt } => codes::release(work, key, *id, *attempt),
+        // A verification that began before the deactivation must not open a login behind it.
+        LoginOp::OpenLine { .. } | LoginOp::OpenDevice { .. }
+            if user_access::read(work, user(key)?)?.deactivated =>
+        {
+            Ok(LoginOutcome::Refused)
+        }
         LoginOp::OpenLine { id, token, valid_ms } => lines::open(work, user(key)?, *id, token, *valid_ms),
         LoginOp::TurnLine {
             id,
