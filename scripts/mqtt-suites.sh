@@ -52,7 +52,7 @@ while [ \$# -gt 0 ]; do
 done
 data=\$(mktemp -d "$scratch/data.XXXXXX")
 exec "$BIN/rookery" dev --data "\$data" --http 127.0.0.1:0 --set mqtt.listen=127.0.0.1:\$port \\
-  --set tuning.mqtt_free_topics=true --set server.workers=1 >"\$data/out" 2>"\$data/log"
+  --set tuning.mqtt_free_topics=true --set server.threads=1 >"\$data/out" 2>"\$data/log"
 EOF
 chmod +x "$broker"
 

@@ -50,8 +50,9 @@ impl Wire {
     /// Settings of a local node with which the client detects a silent node as soon as a native client does.
     pub(crate) fn settings(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            // Only the pings of the node show that it is alive: half of the idle timeout is the patience for each.
-            Wire::SocketIo => &[("session.ping_interval", "4s"), ("session.idle_timeout", "16s")],
+            // Only the pings of the node show that it is alive: they come every five eighths of the idle timeout, and half of
+            // it is the patience for each.
+            Wire::SocketIo => &[("session.idle_timeout", "12s")],
             Wire::Native | Wire::Mqtt | Wire::ActionCable => &[],
         }
     }

@@ -42,7 +42,7 @@ enum Command {
 /// Settings given on the command line.
 #[derive(Args, Clone, Debug, Default)]
 pub struct SettingArgs {
-    /// Overrides a setting, e.g. `--set session.idle_timeout_ms=2000`. Can be given several times.
+    /// Overrides a setting, e.g. `--set session.idle_timeout=60s`. Can be given several times.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = pair)]
     pub set: Vec<(String, String)>,
 }

@@ -37,7 +37,7 @@ use super::tcp::LineEcho;
 use super::tcp::{TcpProtocol, serve_connection};
 use super::unauthenticated::UnauthenticatedConnections;
 use super::worker_thread::WorkerThread;
-use super::{api, connection_limit, envelope, socketio};
+use super::{api, envelope, socketio};
 use crate::auth::{DeviceTokens, LoginService, TokenVerifier};
 use crate::config::Config;
 use crate::forwarding::RequestForwarder;
@@ -119,7 +119,7 @@ pub fn bind(addr: &str) -> std::io::Result<TcpListener> {
 /// A listener that cannot be used.
 pub fn serve(parts: GatewayDeps, listeners: Listeners) -> std::io::Result<Running> {
     let listener = listeners.http;
-    let workers = connection_limit::workers(&parts.config);
+    let workers = parts.config.threads().clients;
     let addr = listener.local_addr()?;
     // Created outside of the factory closure, which runs once per thread: the rates of an address are those of the
     // node.

@@ -98,7 +98,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     // After the listener: opening the store may take long, since it recovers the write-ahead log.
     let store = open_store(&config, budget).await?;
     // Before the actors, which run their disk reads on this runtime.
-    let raft = ClusterRuntime::start(config.cluster.threads)?;
+    let raft = ClusterRuntime::start(config.threads().cluster)?;
     let (actors, service, serve) = ActorRuntime::start(&config, &raft, hook, clock.clone()).await?;
     let metrics = ServerMetrics::default();
     let sessions = SessionRegistry::new(&config, ended.clone(), metrics.clone(), raft.handle().clone());

@@ -50,7 +50,7 @@ async fn a_silent_owner_leaves_no_row_out_and_an_isolated_node_closes() {
     // A list waits for an owner for less time than a new one takes.
     let settings = [
         ("tuning.query_timeout", "800ms"),
-        ("cluster.quorum_loss_timeout", "3s"),
+        ("tuning.quorum_loss_timeout", "3s"),
     ];
     let cluster = ProcessCluster::with(&settings).await;
     let mut groups = Vec::new();
