@@ -1,14 +1,12 @@
 //! The program itself: its commands as processes, as a person or a script starts them.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::Instant;
 
-use node::testkit::{Call, PATIENCE, ProcessGuard, eventually_blocking as eventually, program, signal};
+use node::testkit::{Call, ProcessGuard, TerminalClient, eventually_blocking as eventually, program, signal};
 use serde_json::Value;
 
 fn rookery() -> Command {
@@ -44,40 +42,14 @@ fn get(http: &str, path: &str) -> Option<(u16, String)> {
 
 /// What a chat client prints that says these lines, each when the one before has had its effect on its output.
 fn chat(http: &str, user: &str, steps: &[(&str, &str)]) -> String {
-    let mut child = rookery()
-        .args(["chat", "--url", &format!("ws://{http}"), "--user", user])
-        .stdin(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut input = child.stdin.take().unwrap();
-    let mut output = child.stdout.take().unwrap();
-    let _guard = ProcessGuard(child);
-    let (lines, printed) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let mut chunk = [0; 4096];
-        while let Ok(read @ 1..) = output.read(&mut chunk) {
-            if lines
-                .send(String::from_utf8_lossy(&chunk[..read]).into_owned())
-                .is_err()
-            {
-                return;
-            }
-        }
-    });
-    let mut text = String::new();
+    let mut client = TerminalClient::start(user, &[http.parse().unwrap()]);
     for (line, effect) in steps {
-        writeln!(input, "{line}").unwrap();
-        let end = Instant::now() + PATIENCE;
-        while !text.contains(effect) {
-            let left = end.saturating_duration_since(Instant::now());
-            text.push_str(
-                &printed
-                    .recv_timeout(left)
-                    .unwrap_or_else(|_| panic!("{effect:?} in:\n{text}")),
-            );
-        }
+        client.types(line);
+        eventually(&format!("{user} sees {effect:?}"), || {
+            client.screen().contains(effect)
+        });
     }
-    text
+    client.screen()
 }
 
 fn stderr(output: &Output) -> String {
