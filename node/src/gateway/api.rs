@@ -156,10 +156,11 @@ async fn browse() -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
         // The page has inline scripts and styles. Everything else is blocked, so injected text cannot load or send data
-        // elsewhere.
+        // elsewhere, and no other page can show this one around a token.
         .insert_header((
             CONTENT_SECURITY_POLICY,
-            "default-src 'none'; connect-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'",
+            "default-src 'none'; connect-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
+             base-uri 'none'; frame-ancestors 'none'",
         ))
         .body(docs_page::text())
 }
