@@ -3,7 +3,7 @@ CARGO := scripts/cargo.sh
 FLAGS := --workspace --all-features --locked
 ARGS ?=
 
-.PHONY: help run build test verify fix api-test clients chaos report bench sdk sdk-nodes sdk-browser sdk-chaos setup fmt-check clippy doc architecture tree names deny advisories english
+.PHONY: help run build test verify fix api-test descriptions clients chaos report bench sdk sdk-nodes sdk-browser sdk-chaos setup fmt-check clippy doc architecture tree names deny advisories english
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -26,6 +26,9 @@ fix: ## formats, and applies what clippy can fix by itself
 
 api-test: ## a node held against its own OpenAPI by schemathesis (EXAMPLES=500 SEED=7 for more)
 	scripts/schemathesis.sh
+
+descriptions: ## the API descriptions held against OpenAPI and AsyncAPI (needs Node 20 or later)
+	scripts/descriptions.sh
 
 clients: ## stock clients against three real nodes behind a proxy (ARGS="short" or ARGS="native" for some)
 	scripts/clients.sh $(ARGS)

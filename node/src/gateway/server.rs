@@ -37,7 +37,7 @@ use super::tcp::LineEcho;
 use super::tcp::{TcpProtocol, serve_connection};
 use super::unauthenticated::UnauthenticatedConnections;
 use super::worker_thread::WorkerThread;
-use super::{api, envelope, socketio};
+use super::{api, connection_limit, description, envelope, front_page, socketio};
 use crate::auth::{DeviceTokens, LoginService, TokenVerifier};
 use crate::config::Config;
 use crate::forwarding::RequestForwarder;
@@ -153,7 +153,7 @@ pub fn serve(parts: GatewayDeps, listeners: Listeners) -> std::io::Result<Runnin
         let thread = WorkerThread::current(&parts);
         let app = App::new()
             .into_utoipa_app()
-            .openapi(api::outline())
+            .openapi(description::outline())
             .configure(api::routes);
         let (app, description) = app.split_for_parts();
         // Beside the API: these resources are in no description.
@@ -167,6 +167,7 @@ pub fn serve(parts: GatewayDeps, listeners: Listeners) -> std::io::Result<Runnin
             .configure(cable::routes(&parts.config.cable.path))
             .configure(socketio::routes(&parts.config.socketio.path))
             .configure(mqtt::routes(&parts.config.mqtt.path))
+            .configure(front_page::routes)
             .app_data(web::Data::new(PingWheel::start()))
             .app_data(engines.clone())
             .app_data(web::Data::new(thread.worker.clone()))

@@ -3,6 +3,7 @@
 
 mod consent;
 mod conversations;
+mod descriptions;
 mod devices;
 mod envelope;
 mod examples;

@@ -32,6 +32,7 @@ pub struct MembersResponse {
     pub items: Vec<ConversationMember>,
     /// Cursor of the next page; null after the last page.
     #[serde(default)]
+    #[schema(required)]
     pub next: Option<String>,
 }
 
@@ -58,6 +59,7 @@ pub struct BanList {
     pub items: Vec<BanEntryRow>,
     /// Cursor of the next page; null after the last page.
     #[serde(default)]
+    #[schema(required)]
     pub next: Option<String>,
 }
 

@@ -98,6 +98,13 @@ impl DeviceTokens {
 
     /// Registers the counter of verifications.
     pub fn register(&self, registry: &mut Registry) {
+        for cache in ["hit", "miss"] {
+            drop(
+                self.inner
+                    .verifications
+                    .get_or_create(&VerificationLabels { cache }),
+            );
+        }
         registry.register(
             "device_token_verifications",
             "Verifications of device tokens, by the result of the cache",

@@ -110,6 +110,11 @@ impl LoginService {
 
     /// Registers the step counter.
     pub fn register(&self, registry: &mut Registry) {
+        // The outcomes to watch begin with 0, so that the first one is an increase.
+        let watched = ["ask", "verify", "refresh", "logout"].map(|step| (step, "done"));
+        for (step, outcome) in watched.into_iter().chain([("refresh", "reused")]) {
+            drop(self.inner.steps.get_or_create(&LoginLabels { step, outcome }));
+        }
         registry.register(
             "login_steps",
             "Login requests, by outcome",
