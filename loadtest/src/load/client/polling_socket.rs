@@ -42,7 +42,7 @@ struct PollingRequests {
 /// Handshake of the engine.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct EngineOpen {
+struct PollingOpen {
     sid: String,
     max_payload: usize,
 }
@@ -60,8 +60,8 @@ impl PollingSocket {
         let stream = common.dialer.connect(node).await?;
         let handshake = http::request(stream, node, ("GET", POLLING_PATH), "").await?;
         let packet = accepted(handshake)?;
-        let open = packet.strip_prefix('0').map(serde_json::from_str::<EngineOpen>);
-        let Some(Ok(EngineOpen { sid, max_payload })) = open else {
+        let open = packet.strip_prefix('0').map(serde_json::from_str::<PollingOpen>);
+        let Some(Ok(PollingOpen { sid, max_payload })) = open else {
             return Err(io::Error::other(format!("no handshake of the engine: {packet}")));
         };
         let requests = PollingRequests {

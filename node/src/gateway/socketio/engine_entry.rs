@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn payload_behind_one_that_is_never_accepted_ends_the_connection() {
+    async fn payload_behind_one_never_accepted_ends_the_connection() {
         let (entry, mut calls) = EngineEntry::new();
         assert_eq!(entry.forwarded_post("first".to_owned()).await, Ok(false));
         let second = entry.forwarded_post("second".to_owned()).await;

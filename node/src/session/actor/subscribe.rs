@@ -58,7 +58,7 @@ impl Session {
             } else {
                 // The same holds for a subscription of the session that another request has begun: events between
                 // an earlier view and its first one would be in neither.
-                feed.settled(&name).await;
+                feed.pending_subscription(&name).await;
             }
             if is_whole {
                 auto_subscribe::view(&worker.conversations, feed.user_id(), &name).await

@@ -29,8 +29,8 @@ impl EventSubscriber {
 
     /// Waits for a pending subscription of a conversation that the client does not have: until it is live or has failed,
     /// and not for its retries, behind which comes a `resync`. It precedes those of other conversations.
-    pub(in crate::session) async fn settled(&self, conv: &ConversationId) {
-        let settled = match self
+    pub(in crate::session) async fn pending_subscription(&self, conv: &ConversationId) {
+        let ended = match self
             .convs
             .borrow_mut()
             .get_mut(conv)
@@ -39,9 +39,9 @@ impl EventSubscriber {
             Some(State::Opening {
                 from: None, waiting, ..
             }) => {
-                let (waits, settled) = oneshot::channel();
-                waiting.push(waits);
-                settled
+                let (guard, ended) = oneshot::channel();
+                waiting.push(guard);
+                ended
             }
             _ => return,
         };
@@ -49,7 +49,7 @@ impl EventSubscriber {
             beginning.ask(conv);
         }
         // The end is the drop of the sender.
-        let _settled = settled.await;
+        let _ended = ended.await;
     }
 
     /// Returns a conversation that a waiting query needs; it is subscribed to before the others.

@@ -116,7 +116,7 @@ fn a_late_subscription_says_so_before_its_events() {
 fn open_waits_for_a_subscription_that_another_request_has_begun() {
     let feed = feed_tagged(8, 1);
     let c = conv();
-    assert!(feed.settled(&c).now_or_never().is_some(), "nobody has begun it");
+    assert!(feed.pending_subscription(&c).now_or_never().is_some(), "nobody has begun it");
     // Live; ended; and one whose owner is unreachable, which is retried with a `resync`.
     let ends: [fn(&EventSubscriber); 3] = [
         |feed| feed.go_live(&conv(), 9),
@@ -125,14 +125,14 @@ fn open_waits_for_a_subscription_that_another_request_has_begun() {
     ];
     for end in ends {
         assert!(feed.begin(&c));
-        let mut settled = std::pin::pin!(feed.settled(&c));
-        assert!(settled.as_mut().now_or_never().is_none());
+        let mut pending = std::pin::pin!(feed.pending_subscription(&c));
+        assert!(pending.as_mut().now_or_never().is_none());
         end(&feed);
-        assert!(settled.now_or_never().is_some());
+        assert!(pending.now_or_never().is_some());
         feed.end(&c);
     }
     assert!(feed.begin_at(&c, Some(3)));
-    assert!(feed.settled(&c).now_or_never().is_some(), "the client has it");
+    assert!(feed.pending_subscription(&c).now_or_never().is_some(), "the client has it");
 }
 
 #[test]
