@@ -318,6 +318,7 @@ fn cid_of(command: &ClientCommand) -> Option<&ClientMessageId> {
         | ClientCommand::Block(_)
         | ClientCommand::Unblock(_)
         | ClientCommand::Me(_)
+        | ClientCommand::Users(_)
         | ClientCommand::Hb(_) => None,
     }
 }

@@ -1,13 +1,17 @@
 //! The user's conversations: `list` and the `inbox` response.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::conversation::DirectPeer;
+use super::users::{UserCard, UserCards};
 use crate::check::{self, Rejection};
 use crate::codec::is_false;
 use crate::cost::{self, CommandCost};
 use crate::ids::ConversationId;
+use crate::limits;
 use crate::payload::EncodedEvent;
 use crate::role::{ConversationKind, Role};
 use crate::shape::{CommandFields, ShapeFields};
@@ -23,6 +27,11 @@ pub struct ListConversations {
     /// Page size, 1 to 100; 50 if absent. A larger value is reduced to 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
+    /// Only conversations whose custom data has this text as its `kind`, and those whose owner did not respond; at most
+    /// 64 bytes. All if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 64)]
+    pub data_kind: Option<String>,
 }
 
 /// Fields of the `inbox` response: a page of the user's conversations.
@@ -34,6 +43,11 @@ pub struct ConversationList {
     #[serde(default)]
     #[schema(required)]
     pub next: Option<String>,
+    /// Profiles of the users that the response names, by their ids. Left out are users without a profile, and those whose
+    /// shard did not respond in time.
+    #[serde(default, skip_serializing_if = "UserCards::is_empty")]
+    #[schema(value_type = BTreeMap<String, UserCard>)]
+    pub users: UserCards,
 }
 
 /// One conversation of the user's list.
@@ -99,7 +113,8 @@ impl CommandFields for ListConversations {
     type Response = ConversationList;
 
     fn check(&self) -> Result<(), Rejection> {
-        check::cursor(self.cursor.as_deref())
+        check::cursor(self.cursor.as_deref())?;
+        check::longest("data_kind", self.data_kind.as_deref(), limits::DATA_KIND_BYTES)
     }
 
     fn cost(&self) -> CommandCost {
@@ -112,6 +127,6 @@ impl ShapeFields for ConversationList {
         r#"{"items":[{"c":"g_01M8JBSWWP98W05E6QCDQ99WQX","kind":"group","title":"Flat hunting","role":"owner","#,
         r#""last":{"t":"msg","c":"g_01M8JBSWWP98W05E6QCDQ99WQX","s":4,"mn":1,"ts":1795912692652,"u":"ada","#,
         r#""cid":"7f3a2c","b":{"text":"Viewing at six?"}},"unread":0,"mentions":0,"read":4,"delivered":4,"#,
-        r#""muted":false,"pinned":false}],"next":null}"#,
+        r#""muted":false,"pinned":false}],"next":null,"users":{"ada":{"name":"Ada Byron","ver":2}}}"#,
     );
 }

@@ -69,7 +69,11 @@ impl ChatModel {
             }
             Response::Err(refused) => self.refused(id, &refused),
             // Answers to commands that this client never sends, or that need no action.
-            Response::Members(_) | Response::Me(_) | Response::Ok(_) | Response::Hb(_) => Vec::new(),
+            Response::Members(_)
+            | Response::Me(_)
+            | Response::Users(_)
+            | Response::Ok(_)
+            | Response::Hb(_) => Vec::new(),
         }
     }
 

@@ -186,6 +186,27 @@ impl DeviceTokens {
         Ok(())
     }
 
+    /// Ends the login of a session of the user, with its refresh token or device token and all of its sessions. `login` is
+    /// from a verified token of the user.
+    ///
+    /// # Errors
+    /// If the owner of the user's shard cannot be reached.
+    pub async fn end_login(&self, user: &UserId, login: &ClientMessageId) -> Result<(), CommandError> {
+        // A login of the cluster always has such an id.
+        let Some(id) = TokenFamilyId::parse(login.as_str()) else {
+            return Ok(());
+        };
+        let ring = self.ring()?;
+        if DeviceToken::is_of(&ring, user, id) {
+            return self.revoke(user, id).await;
+        }
+        let end = LoginOp::EndLine { id, all: false };
+        let ended = self.inner.conversations.login(LoginKey::User(user.clone()), end);
+        ended.await?;
+        self.inner.ended.add(id.login(), Instant::now());
+        Ok(())
+    }
+
     /// Returns true if the text is a device token by its form.
     pub(super) fn is_one(token: &str) -> bool {
         DeviceToken::is_prefix_of(token)
