@@ -95,6 +95,7 @@ impl ChatModel {
             acts.push(self.ask(ClientCommand::List(ListConversations {
                 cursor: None,
                 limit: None,
+                data_kind: None,
             })));
         }
         // A resumed session repeats the events that this client has not received. The response to an earlier `sync` is
