@@ -13,7 +13,7 @@ const CLOCK_MS = 3_600_000;
 
 export class History {
   /** Callers per page in flight. */
-  private readonly waiting = new Map<string, (() => void)[]>();
+  readonly #waiting = new Map<string, (() => void)[]>();
 
   constructor(private readonly around: Surroundings) {}
 
@@ -31,16 +31,16 @@ export class History {
     if (!log || state.s < 0 || (segment && (newer ? segment === log.live : segment.start))) return done();
     const bound = segment ? (newer ? { after: segment.hi } : { before: segment.lo }) : { after: (at ?? 1) - 1 };
     const key = `${c}/${JSON.stringify(bound)}`;
-    const others = this.waiting.get(key);
+    const others = this.#waiting.get(key);
     if (others) {
       others.push(done);
       return;
     }
-    this.waiting.set(key, [done]);
+    this.#waiting.set(key, [done]);
     this.around.asks.add({ t: "hist", c, limit: PAGE, ...bound }, (answer) => {
-      if (answer.t === "hist") this.join(state, answer, bound);
-      const callers = this.waiting.get(key) ?? [];
-      this.waiting.delete(key);
+      if (answer.t === "hist") this.#join(state, answer, bound);
+      const callers = this.#waiting.get(key) ?? [];
+      this.#waiting.delete(key);
       for (const call of callers) call();
     });
   }
@@ -76,7 +76,7 @@ export class History {
     next();
   }
 
-  private join(state: ConversationState, answer: HistAnswer, bound: { before?: number; after?: number }): void {
+  #join(state: ConversationState, answer: HistAnswer, bound: { before?: number; after?: number }): void {
     const { log } = state;
     if (!log) return;
     const first = answer.events[0];
