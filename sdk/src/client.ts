@@ -10,6 +10,7 @@ import type {
   EventName,
   OutgoingInfo,
   Presence,
+  Profile,
   QueryCommand,
   Settled,
   Status,
@@ -33,6 +34,10 @@ export interface RookeryOptions {
   tabs?: "share" | "own";
   /** Name of what the tabs share; one per signed-in user if several may use one browser at a time. */
   name?: string;
+  /** Kinds of connections in the order in which they are tried: `ws`, and the fallbacks of `@rookery/client/poll`. */
+  transports?: readonly ("ws" | SocketConstructor)[];
+  /** Ends the login at the server when the client logs out: the `logout` of `@rookery/client/login`. */
+  logout?: (options: { everywhere?: boolean }) => Promise<void>;
   /** Node 20 has no global WebSocket: the one of the package `ws` will do. */
   WebSocket?: SocketConstructor;
   now?: () => number;
@@ -143,10 +148,11 @@ export class Rookery {
     (this.status as Cell<Status>).set({ ...this.status.get(), phase: "offline", leader: false });
   }
 
-  /** Ends the connection of all tabs, and removes everything that is stored. It ends no login at the server. */
-  async logout(): Promise<void> {
+  /** Ends the connection of all tabs, removes everything that is stored, and then ends the login, or with `everywhere` all of the user. */
+  async logout(options: { everywhere?: boolean } = {}): Promise<void> {
     this.#input({ t: "logout" });
     await this.stop();
+    await this.options.logout?.(options);
   }
 
   // === conversations ===
@@ -171,6 +177,11 @@ export class Rookery {
     const cid = ulid(this.#now(), this.#random);
     const { c } = await this.change(`new:${cid}`, { t: "create", ...fields }, cid).settled;
     return this.conversation(c);
+  }
+
+  /** Returns the name and the picture of a user, once the server has told them. */
+  user(u: string): Live<Profile | undefined> {
+    return this.view<Profile | undefined>(`u/${u}`, undefined);
   }
 
   /** Returns the presence of users, followed while somebody subscribes. */
@@ -281,13 +292,14 @@ export class Rookery {
       const handle = setTimeout(fn, ms);
       return () => clearTimeout(handle);
     };
+    const ws = options.WebSocket ?? (globalThis.WebSocket as unknown as SocketConstructor | undefined);
     const host = new Host(
       {
         urls,
         token: options.token,
         store: this.#store,
         ownDevice,
-        WebSocket: options.WebSocket ?? (globalThis.WebSocket as unknown as SocketConstructor | undefined),
+        transports: (options.transports ?? ["ws"]).map((it) => (it === "ws" ? ws : it)).filter((it) => it !== undefined),
         now: this.#now,
         random: this.#random,
         setTimer: options.setTimer ?? timer,

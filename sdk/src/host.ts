@@ -23,7 +23,8 @@ export interface HostOptions {
   token: (request: { reason: TokenReason; signal: AbortSignal }) => Promise<string> | string;
   store: Store;
   ownDevice: boolean;
-  WebSocket: SocketConstructor | undefined;
+  /** Kinds of connections, in the order in which they are tried. */
+  transports: readonly SocketConstructor[];
   now: () => number;
   random: () => number;
   /** Calls `fn` after a time; returns a function that cancels it. */
@@ -35,11 +36,15 @@ export type Delivery = Extract<Effect, { t: "view" | "result" | "settled" | "per
 
 /** The longest time that timers can wait: 2^31 - 1 ms. */
 const TIMER_MAX = 2_147_483_647;
+/** Frames of a connection that works: `hello`, and what the node says to the token. */
+const WORKING = 2;
 
 export class Host {
   readonly #engine: Engine;
   readonly #queue: Effect[] = [];
   #draining = false;
+  #failures = 0;
+  #frames = WORKING;
   #socket?: Socket;
   #store: Store;
   #cancelTimer = () => {};
@@ -58,10 +63,10 @@ export class Host {
 
   async start(): Promise<void> {
     this.input({ t: "start" });
-    let entries: [string, unknown][] = [];
+    const entries: [string, unknown][] = [];
     try {
       const session = await this.#store.load("session");
-      entries = [...(await this.#store.list("row/")), ...(await this.#store.list("out/"))];
+      for (const prefix of ["row/", "out/", "user/"]) entries.push(...(await this.#store.list(prefix)));
       if (session) entries.push(["session", session]);
     } catch {
       this.#store = memory();
@@ -108,6 +113,7 @@ export class Host {
       case "close":
         return this.#close();
       case "token":
+        this.#hand({ t: "emit", name: "token", data: { reason: effect.reason } });
         void this.#token(effect.reason);
         return;
       case "store":
@@ -135,13 +141,18 @@ export class Host {
 
   #connect(conn: number, url: string): void {
     const closed = (code: number, reason: string) => this.input({ t: "closed", conn, code, reason });
-    const Constructor = this.options.WebSocket;
+    const { transports, urls } = this.options;
+    // Every node by the first kind, then by the next. What worked once is tried from the beginning again.
+    this.#failures = this.#frames < WORKING ? this.#failures + 1 : 0;
+    this.#frames = 0;
+    const Constructor = transports[Math.floor(this.#failures / urls.length) % transports.length];
     if (!Constructor) throw new Error("no WebSocket here: pass one in the options");
     try {
       const socket = new Constructor(url, "chat.v1.json");
       this.#socket = socket;
       socket.onopen = () => this.input({ t: "opened", conn });
       socket.onmessage = ({ data }: { data: unknown }) => {
+        this.#frames++;
         if (typeof data === "string") this.input({ t: "frame", conn, text: data });
       };
       socket.onclose = ({ code, reason }: { code: number; reason: string }) => closed(code, String(reason));

@@ -67,11 +67,11 @@ export class Login {
   }
 
   /** Ends the login here, or with `everywhere` all logins of the user. */
-  async logout({ everywhere = false }: { everywhere?: boolean } = {}): Promise<void> {
+  readonly logout = async ({ everywhere = false }: { everywhere?: boolean } = {}): Promise<void> => {
     const tokens = await this.#load();
     await this.options.store.del(KEY);
     if (tokens) await this.#post("logout", { refresh_token: tokens.refresh, everywhere });
-  }
+  };
 
   /** The `token` option of the client. */
   readonly token = ({ reason, signal }: { reason: TokenReason; signal?: AbortSignal }): Promise<string> =>

@@ -1,5 +1,6 @@
 // One conversation as this client knows it: position, row of the inbox, cursors, and the events while somebody looks.
 
+import type { StoreOp } from "../store.js";
 import type { ConversationListItem, ConversationMember, ConversationSnapshot, LogEvent, Role } from "../wire/index.js";
 import { fold } from "./fold.js";
 import type { ConversationLog } from "./log.js";
@@ -257,4 +258,13 @@ export class ConversationState {
 function lastMessage(event: LogEvent | null | undefined): LastMessage | null {
   if (event?.t !== "msg") return null;
   return { s: event.s, ts: event.ts, u: event.u, b: event.b, deleted: event.deleted ?? false };
+}
+
+export function eventKey(c: string, s: number): string {
+  return `ev/${c}/${String(s).padStart(16, "0")}`;
+}
+
+/** The write of an event. */
+export function stored(event: LogEvent): StoreOp {
+  return { put: eventKey(event.c, event.s), value: event };
 }

@@ -12,7 +12,7 @@ import type {
   TypingEvent,
 } from "../wire/index.js";
 import type { Asks } from "./asks.js";
-import { ConversationState, STORED_EVENTS, type StoredRow } from "./conversation.js";
+import { ConversationState, eventKey, STORED_EVENTS, type StoredRow, stored } from "./conversation.js";
 import { History } from "./history.js";
 import { ConversationLog } from "./log.js";
 import { SyncRound } from "./sync.js";
@@ -57,7 +57,7 @@ export class Conversations {
   readonly #typingSent = new Map<string, number>();
 
   constructor(private readonly around: Surroundings) {
-    this.#history = new History(around);
+    this.#history = new History(around, (state) => this.#changed(state));
     this.#round = new SyncRound({
       positions: () =>
         [...this.#map.values()].filter((it) => it.info?.role).map((it): [string, number] => [it.c, it.s < 0 ? it.hint : it.s]),
@@ -141,7 +141,7 @@ export class Conversations {
   }
 
   /** Reads the counts again that this client cannot compute. */
-  #refresh(): void {
+  refresh(): void {
     if (this.#refreshing || this.#listing) return;
     this.#refreshing = true;
     this.#list(undefined, () => {
@@ -166,13 +166,13 @@ export class Conversations {
     else if (gap && (state.s < asOf || (have !== undefined && asOf < have))) {
       this.around.emit("gap", { c: state.c, from: state.s + 1, to: (events[0]?.s ?? asOf + 1) - 1 });
       this.#restart(state, events, asOf);
-      this.#refresh();
+      this.refresh();
     } else {
       for (const event of events) if (event.s === state.s + 1) this.#commit(state, event);
       // The answer promised everything up to `asOf`.
       if (state.s < asOf) {
         this.#restart(state, events, asOf);
-        this.#refresh();
+        this.refresh();
       }
     }
     this.#drain(state);
@@ -252,7 +252,7 @@ export class Conversations {
       this.#take(state, conv.events, hole, conv.last.s, have);
     } else if (state.s < 0) {
       this.#restart(state, [], conv.last.s);
-      if (!member) this.#refresh();
+      if (!member) this.refresh();
     }
     this.#drain(state);
     this.#changed(state);
@@ -268,7 +268,7 @@ export class Conversations {
     const state = this.#map.get(event.c);
     if (!state) return;
     if (event.u !== this.around.me()) state.cursor(event.u, event.delivered, event.read);
-    else if (state.read(event.read)) this.#refresh();
+    else if (state.read(event.read)) this.refresh();
     this.#changed(state);
   }
 
@@ -282,7 +282,7 @@ export class Conversations {
     const typing = state.typing.size;
     state.commit(event, this.around.me());
     if (state.typing.size !== typing) this.around.touch(`y/${state.c}`);
-    this.around.store({ put: eventKey(state.c, event.s), value: event });
+    this.around.store(stored(event));
     while (state.s - state.kept >= STORED_EVENTS) this.around.store({ del: eventKey(state.c, state.kept++) });
     this.#settle(event);
     this.#changed(state);
@@ -291,11 +291,11 @@ export class Conversations {
   }
 
   #restart(state: ConversationState, events: readonly LogEvent[], position: number): void {
-    const stored = events.slice(-STORED_EVENTS);
+    const newest = events.slice(-STORED_EVENTS);
     state.restart(events, position, this.around.me());
-    state.kept = stored[0]?.s ?? position + 1;
+    state.kept = newest[0]?.s ?? position + 1;
     this.around.store({ drop: `ev/${state.c}/` });
-    for (const event of stored) this.around.store({ put: eventKey(state.c, event.s), value: event });
+    for (const event of newest) this.around.store(stored(event));
     for (const event of events) this.#settle(event);
     if (state.log) this.#history.fill(state);
     this.#changed(state);
@@ -343,11 +343,11 @@ export class Conversations {
     if (at !== undefined && !state.log.around(at)) this.#history.page(state, at, false, () => {});
   }
 
-  logLoaded(c: string, stored: readonly LogEvent[]): void {
+  logLoaded(c: string, found: readonly LogEvent[]): void {
     const state = this.#map.get(c);
     if (!state?.log || !state.loading) return;
     state.loading = false;
-    const events = stored.filter((event) => event.s <= state.s);
+    const events = found.filter((event) => event.s <= state.s);
     const last = events[events.length - 1];
     // Only what is without a hole: after a failure the store may lack a part.
     let from = events.length - 1;
@@ -405,7 +405,7 @@ export class Conversations {
     if (!state?.info || state.s < 0) return;
     const to = Math.min(s ?? state.s, state.s);
     if (to <= state.info.read) return;
-    if (state.read(to)) this.#refresh();
+    if (state.read(to)) this.refresh();
     state.wantRead = to;
     this.#changed(state);
   }
@@ -420,7 +420,7 @@ export class Conversations {
         { t: "read", c: state.c, s },
         () => {
           this.#reading.delete(state.c);
-          if (state.uncertain) this.#refresh();
+          if (state.uncertain) this.refresh();
           if (state.wantRead !== s) return;
           delete state.wantRead;
           this.#dirtyRows.add(state.c);
@@ -482,8 +482,4 @@ export class Conversations {
     this.around.touch(`c/${state.c}`);
     this.around.touch(`m/${state.c}`);
   }
-}
-
-function eventKey(c: string, s: number): string {
-  return `ev/${c}/${String(s).padStart(16, "0")}`;
 }

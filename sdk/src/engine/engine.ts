@@ -9,12 +9,19 @@ import type { StoredRow } from "./conversation.js";
 import { Conversations } from "./conversations.js";
 import { directId, ulid } from "./ids.js";
 import { Outbox, type OutgoingItem, positionOf } from "./outbox.js";
-import type { Call, ChatFailure, Effect, Input, OutgoingInfo, Settled, Status } from "./types.js";
+import { Profiles, type UserTable } from "./profiles.js";
+import type { Call, ChatFailure, Effect, Input, OutgoingInfo, Profile, Settled, Status } from "./types.js";
 import { inboxView, outboxView, type WindowCache, windowView } from "./views.js";
 import { Watches } from "./watches.js";
 
 /** The server forgets a `cid` after 72 hours. */
 const CID_MS = 71 * 3_600_000;
+
+/** Sent to those who watch a user. */
+interface ProfileEvent {
+  u: string;
+  ver: number;
+}
 
 export interface EngineOptions {
   urls: readonly string[];
@@ -29,6 +36,7 @@ export class Engine {
   readonly conversations: Conversations;
   readonly #asks: Asks;
   readonly #watches: Watches;
+  readonly #profiles: Profiles;
   #out: Effect[] = [];
   #ops: StoreOp[] = [];
   #mark = 0;
@@ -55,13 +63,16 @@ export class Engine {
     this.connection = new Connection(options.urls, options.random, (effect) => this.#out.push(effect));
     this.outbox = new Outbox(options.random, (key) => this.#resolve(key));
     this.#asks = new Asks(id);
-    this.#watches = new Watches(this.#asks, (key) => this.#dirty.add(key));
+    const touch = (key: string) => this.#dirty.add(key);
+    const store = (op: StoreOp) => this.#ops.push(op);
+    this.#watches = new Watches(this.#asks, touch);
+    this.#profiles = new Profiles(touch, store);
     this.conversations = new Conversations({
       asks: this.#asks,
       me: () => this.#user,
       now: () => this.#now,
-      touch: (key) => this.#dirty.add(key),
-      store: (op) => this.#ops.push(op),
+      touch,
+      store,
       load: (c) => this.#out.push({ t: "load-log", c }),
       emit: (name, data) => this.#out.push({ t: "emit", name, data }),
       settle: (cid, at) => this.#settleOwn(cid, at),
@@ -176,6 +187,8 @@ export class Engine {
       return;
     }
     this.connection.inbound();
+    const { users } = frame as { users?: UserTable | null };
+    if (users) this.#profiles.take(users);
     if ("n" in frame && frame.t !== "ready") this.#event(frame as ServerEvent);
     else this.#answer(frame as ServerAnswer);
   }
@@ -187,6 +200,7 @@ export class Engine {
     session.n = event.n;
     if (event.t === "bye") this.connection.gotBye(event);
     else if (event.t === "presence") this.#watches.presence(event);
+    else if ((event.t as string) === "profile") this.#profile(event as unknown as ProfileEvent);
     else if (event.t === "resync") {
       this.#out.push({ t: "emit", name: "resync", data: { why: event.why } });
       this.conversations.resync(false);
@@ -195,6 +209,11 @@ export class Engine {
       this.conversations.event(own);
     }
     if (jumped && event.t !== "resync") this.conversations.resync(false);
+  }
+
+  /** A user has another name or picture: the next list has it. */
+  #profile({ u, ver }: ProfileEvent): void {
+    if (this.#profiles.older(u, ver)) this.conversations.refresh();
   }
 
   #answer(answer: ServerAnswer): void {
@@ -230,6 +249,7 @@ export class Engine {
     for (const item of [...this.outbox.items]) this.#fail(item, { code: "signed_out", msg: "the user signed out", temp: false });
     this.outbox.items = [];
     this.conversations.clear();
+    this.#profiles.clear();
     this.#caches.clear();
     this.#direct.clear();
     this.#savedSession = "";
@@ -271,9 +291,14 @@ export class Engine {
   #settled(item: OutgoingItem, value: Settled): void {
     this.#ops.push({ del: outKey(item) });
     this.#out.push({ t: "settled", cid: item.cid, value });
-    // A sent message stays in the window until the log has it.
-    const position = this.conversations.get(value.c)?.s ?? -1;
-    if (item.command.t !== "send" || (value.s !== undefined && position >= value.s)) this.outbox.remove(item);
+    // What a window shows stays there until the log has it.
+    if (!this.#shown(item)) this.outbox.remove(item);
+  }
+
+  /** An acknowledged change is in a window, and not in the log yet. */
+  #shown({ key, command, s }: OutgoingItem): boolean {
+    const position = this.conversations.get(this.#resolve(key))?.s ?? -1;
+    return command.t === "send" ? position < (s ?? Infinity) : "of" in command && s !== undefined && position >= 0 && position < s;
   }
 
   #fail(item: OutgoingItem, error: ChatFailure): void {
@@ -352,7 +377,7 @@ export class Engine {
       case "retry":
       case "discard": {
         const item = this.outbox.find(call.cid);
-        if (item && call.op === "retry") {
+        if (item && call.op === "retry" && item.state !== "sent") {
           this.outbox.retry(item);
           this.#put(item);
         } else if (item && item.state !== "pending" && item.state !== "sent") {
@@ -435,6 +460,7 @@ export class Engine {
         Object.assign(session, { n: saved.n, device: saved.device, instance: saved.instance });
         if (saved.sid && !this.options.ownDevice) session.sid = saved.sid;
       } else if (key.startsWith("row/")) this.conversations.restore(key.slice(4), value as StoredRow);
+      else if (key.startsWith("user/")) this.#profiles.restore(key.slice(5), value as Profile);
       else if (key.startsWith("out/")) items.push(value as OutgoingItem);
     }
     const random = () => ulid(this.#now, this.options.random);
@@ -469,9 +495,8 @@ export class Engine {
   #flush(): void {
     if (!this.#loaded) return;
     for (const item of this.outbox.items) {
-      // Acknowledged and behind a gap: its own event will not come.
-      if (item.state === "sent" && (this.conversations.get(this.#resolve(item.key))?.s ?? -1) >= (item.s ?? Infinity))
-        this.outbox.remove(item);
+      // Acknowledged, and in the log or behind a gap.
+      if (item.state === "sent" && !this.#shown(item)) this.outbox.remove(item);
     }
     this.outbox.sweep();
     const { connection } = this;
@@ -531,6 +556,7 @@ export class Engine {
     if (kind === "inbox") return inboxView(this.conversations.all());
     if (kind === "outbox") return outboxView(this.outbox) satisfies OutgoingInfo[];
     if (kind === "p") return this.#watches.state(name);
+    if (kind === "u") return this.#profiles.get(name);
     const c = this.#resolve(name);
     const state = this.conversations.get(c);
     if (kind === "c") return state?.info;
@@ -538,7 +564,7 @@ export class Engine {
     const cache = this.#caches.get(key) ?? { messages: new Map() };
     this.#caches.set(key, cache);
     const segment = at ? state?.log?.around(Number(at)) : state?.log?.live;
-    const waiting = at ? [] : this.outbox.items.filter((it) => it.command.t === "send" && this.#resolve(it.key) === c);
+    const waiting = this.outbox.items.filter((it) => this.#resolve(it.key) === c);
     return windowView(c, this.#user, state, segment, waiting, cache);
   }
 }

@@ -2,7 +2,7 @@
 // positions.
 
 import type { HistAnswer, ServerAnswer } from "../wire/index.js";
-import type { ConversationState } from "./conversation.js";
+import { type ConversationState, STORED_EVENTS, stored } from "./conversation.js";
 import type { Surroundings } from "./conversations.js";
 
 const PAGE = 50;
@@ -15,7 +15,10 @@ export class History {
   /** Callers per page in flight. */
   readonly #waiting = new Map<string, (() => void)[]>();
 
-  constructor(private readonly around: Surroundings) {}
+  constructor(
+    private readonly around: Surroundings,
+    private readonly changed: (state: ConversationState) => void,
+  ) {}
 
   /** Asks for older events if a window has only a few. */
   fill(state: ConversationState): void {
@@ -85,6 +88,10 @@ export class History {
       const start = !answer.more;
       log.join(answer.events, first ? first.s : bound.before, bound.before - 1, start);
     } else if (last) log.join(answer.events, (bound.after ?? 0) + 1, last.s, false);
-    this.around.touch(`m/${state.c}`);
+    // The newest events are kept for the next start of the page.
+    const lo = Math.max(log.live.lo, state.s - STORED_EVENTS + 1);
+    for (const event of log.live.events) if (event.s >= lo && event.s < state.kept) this.around.store(stored(event));
+    state.kept = Math.min(state.kept, lo);
+    this.changed(state);
   }
 }

@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { fold } from "../../src/engine/fold.js";
 import type { ConversationInfo } from "../../src/index.js";
 import { FakeCluster, type FakeLink, SteppedClient } from "../../src/testing/index.js";
 
@@ -22,6 +23,7 @@ const ACTIONS = {
   send: 14,
   other: 6,
   read: 2,
+  change: 4,
   drop: 4,
   lose: 2,
   reload: 3,
@@ -62,6 +64,7 @@ class World {
 
   constructor() {
     for (const client of this.clients) client.settle();
+    this.cluster.refuseChange = () => (this.refusals > 0 && this.refusals-- % 2 === 0 ? "forbidden" : undefined);
     this.cluster.refuse = () => {
       if (this.refusals <= 0) return undefined;
       this.refusals--;
@@ -139,6 +142,15 @@ class World {
       case "read":
         client.input({ t: "call", tab: "t", id: 0, call: { op: "read", key: C } });
         break;
+      case "change": {
+        const messages = this.conversation.log.filter((it) => it.t === "msg");
+        const { s: of } = messages[Math.floor(pick * messages.length)] ?? {};
+        if (of === undefined) break;
+        const round = Math.floor(pick * 1_000) % 4;
+        if (round === 0) client.change(C, { t: "edit", of, b: { text: `edited ${++this.bodies}` } });
+        else client.change(C, { t: "react", of, k: "+1", on: round > 1 });
+        break;
+      }
       case "wake":
         client.input({ t: "wake" });
         break;
@@ -185,6 +197,11 @@ test("every schedule delivers each message once and in order", { timeout: 900_00
         assert.equal(live.hi, log.length);
         assert.deepEqual(live.events, log.slice(live.lo - 1), "the window is the log, from its first event on");
         const window = client.window(C);
+        assert.deepEqual(
+          window?.messages.map((it) => [it.b, it.reactions]),
+          fold(live.events).map((it) => [it.b, it.reactions]),
+          "every change of a message is the log's",
+        );
         const shown = window?.messages.map((it) => it.s);
         assert.deepEqual(
           shown,
