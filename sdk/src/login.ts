@@ -37,6 +37,8 @@ export class LoginError extends Error {
   constructor(
     readonly code: string,
     message: string,
+    /** The same request may succeed later. */
+    readonly temporary: boolean = false,
   ) {
     super(message);
   }
@@ -123,7 +125,8 @@ export class Login {
       ...(signal ? { signal } : {}),
     });
     const value = answer.status === 204 ? undefined : await answer.json();
-    if (!answer.ok) throw new LoginError(value?.code ?? String(answer.status), value?.detail ?? value?.msg ?? answer.statusText);
+    if (!answer.ok)
+      throw new LoginError(value?.code ?? String(answer.status), value?.detail ?? answer.statusText, value?.retry_ms !== undefined);
     return value;
   }
 
