@@ -2,6 +2,7 @@
 // without a clock. The test moves every frame by hand, so it decides about order, delay and loss.
 
 import { directId } from "../engine/ids.js";
+import type { Profile } from "../engine/types.js";
 import type {
   ClientCommand,
   ConversationSnapshot,
@@ -56,6 +57,8 @@ export class FakeCluster {
   refuse: (command: SendCommand) => ErrAnswer["code"] | undefined = () => undefined;
   /** Decides about each edit, removal and reaction: a code refuses it. */
   refuseChange: (command: EditCommand | DelCommand | ReactCommand) => ErrAnswer["code"] | undefined = () => undefined;
+  /** Names and pictures of users, told with the inbox and with conversations. */
+  readonly users: Map<string, Profile> = new Map();
   /** Tokens that are refused. */
   readonly revoked: Set<string> = new Set();
 
@@ -303,7 +306,7 @@ export class FakeLink {
           unread: cluster.unread(it, session.user),
           mentions: 0,
         }));
-        return { t: "inbox", items, next: null };
+        return { t: "inbox", items, next: null, users: Object.fromEntries(cluster.users) };
       }
       case "sync":
         return this.sync(command.have ?? [], session.user);

@@ -124,6 +124,24 @@ describe("engine", () => {
     });
   });
 
+  test("names are those of the latest answer, and survive a reload", () => {
+    const { alice, cluster } = setUp(["status", "inbox", "u/bob"]);
+    cluster.users.set("bob", { name: "Bob", avatar: null, ver: 3 });
+    alice.settle();
+    assert.deepEqual(alice.views.get("u/bob"), { name: "Bob", avatar: null, ver: 3 });
+    cluster.users.set("bob", { name: "Robert", avatar: "https://example.org/bob.png", ver: 4 });
+    cluster.push("alice", { t: "profile", u: "bob", ver: 4 });
+    alice.settle();
+    assert.deepEqual(alice.views.get("u/bob"), { name: "Robert", avatar: "https://example.org/bob.png", ver: 4 });
+    // An answer that was on its way is older.
+    cluster.users.set("bob", { name: "Bob", avatar: null, ver: 3 });
+    cluster.push("alice", { t: "profile", u: "bob", ver: 5 });
+    alice.settle();
+    assert.equal((alice.views.get("u/bob") as { name: string }).name, "Robert");
+    alice.reload();
+    assert.equal((alice.views.get("u/bob") as { name: string }).name, "Robert");
+  });
+
   test("what was written offline survives a reload and goes out in order", () => {
     const { alice, group } = setUp();
     for (const text of ["1", "2", "3", "4", "5"]) alice.change(C, { t: "send", b: { text } });
