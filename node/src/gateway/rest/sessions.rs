@@ -33,7 +33,7 @@ struct SessionList {
     /// The sessions, the latest first.
     items: Vec<ListedSession>,
     /// True if a node did not respond in time, so that its sessions are missing; absent otherwise.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     partial: bool,
 }
 
