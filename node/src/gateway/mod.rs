@@ -40,7 +40,7 @@
 //! `tests` has a complete gateway with a wire format of one line per event.
 //!
 //! Beside it: `envelope` (middleware), `etag` (conditional requests), `api` and `asyncapi` (API description),
-//! `operations` (probes, metrics, cluster state) and [`problem`] (HTTP error responses).
+//! `operations` (probes, metrics, cluster state), `web_pages` (the chat page) and [`problem`] (HTTP error responses).
 
 mod admission;
 mod api;
@@ -65,6 +65,7 @@ mod sse;
 mod tcp;
 pub mod unauthenticated;
 mod unserved;
+mod web_pages;
 mod websocket;
 mod worker_thread;
 
