@@ -15,18 +15,18 @@
         brotli: include_bytes!("assets/icon-CrThejfj.svg.br"),
     },
     PageFile {
-        path: "/assets/index-B8jXmiow.css",
-        content_type: "text/css; charset=utf-8",
-        identity: None,
-        gzip: include_bytes!("assets/index-B8jXmiow.css.gz"),
-        brotli: include_bytes!("assets/index-B8jXmiow.css.br"),
-    },
-    PageFile {
-        path: "/assets/index-EyHC4mq9.js",
+        path: "/assets/index-BpIS-NmM.js",
         content_type: "text/javascript; charset=utf-8",
         identity: None,
-        gzip: include_bytes!("assets/index-EyHC4mq9.js.gz"),
-        brotli: include_bytes!("assets/index-EyHC4mq9.js.br"),
+        gzip: include_bytes!("assets/index-BpIS-NmM.js.gz"),
+        brotli: include_bytes!("assets/index-BpIS-NmM.js.br"),
+    },
+    PageFile {
+        path: "/assets/index-DRXi3rKq.css",
+        content_type: "text/css; charset=utf-8",
+        identity: None,
+        gzip: include_bytes!("assets/index-DRXi3rKq.css.gz"),
+        brotli: include_bytes!("assets/index-DRXi3rKq.css.br"),
     },
     PageFile {
         path: "/",

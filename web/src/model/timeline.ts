@@ -30,7 +30,8 @@ export function timelineRows(window: MessageWindow, me: string, unreadAfter: num
       joined = false;
     }
     if (lineDue && s > (unreadAfter as number) && u !== me) {
-      rows.push({ kind: "unread", key: "unread" });
+      // The first unread message may be on an earlier page.
+      if (before || window.atStart) rows.push({ kind: "unread", key: "unread" });
       lineDue = false;
       joined = false;
     }

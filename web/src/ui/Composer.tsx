@@ -1,6 +1,6 @@
 // The field for a new message, a reply, or another text of an old message.
 
-import type { Conversation, ConversationInfo, Message } from "@rookery/client";
+import type { Conversation, Message } from "@rookery/client";
 import { useRookery } from "@rookery/client/react";
 import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { t } from "../i18n/index.js";
@@ -12,7 +12,6 @@ import { textOf } from "../model/timeline.js";
 import { draft, drafts } from "../model/view.js";
 import { EmojiDialog } from "./EmojiDialog.js";
 import { Icon } from "./icons.js";
-import { useMembers } from "./members.js";
 import { IconButton } from "./parts.js";
 
 export type Composing = { kind: "new" } | { kind: "reply"; to: Message } | { kind: "edit"; message: Message };
@@ -24,7 +23,8 @@ interface Suggestion {
 
 export interface ComposerProps {
   conversation: Conversation;
-  info: ConversationInfo | undefined;
+  /** Those who can be mentioned. */
+  users: readonly string[];
   id: string;
   title: string;
   session: Session;
@@ -34,7 +34,7 @@ export interface ComposerProps {
 }
 
 export function Composer(props: ComposerProps) {
-  const { conversation, info, id, title, session, composing, onDone, onCompose } = props;
+  const { conversation, users, id, title, session, composing, onDone, onCompose } = props;
   const chat = useRookery();
   const field = useRef<HTMLTextAreaElement>(null);
   const listId = useId();
@@ -43,8 +43,6 @@ export function Composer(props: ComposerProps) {
   const [chosen, setChosen] = useState(0);
   const [hidden, setHidden] = useState(false);
   const [picking, setPicking] = useState(false);
-  const members = useMembers(conversation, info);
-  const users = members?.map((member) => member.u) ?? (info?.peer ? [info.peer] : []);
 
   useEffect(() => {
     if (composing.kind === "edit") setText(textOf(composing.message.b));

@@ -229,7 +229,7 @@ function MemberRow(
         {mayAct && (
           <span class="member-actions">
             <button type="button" class="link" onClick={() => openConversation(`to:${u}`)} aria-label={t("details.message", { who: name })}>
-              {t("details.message", { who: name })}
+              {t("details.write")}
             </button>
             <button type="button" class="link" onClick={() => onKick(u)}>
               {t("details.kick")}

@@ -81,7 +81,7 @@ export function MessageView(props: MessageProps) {
             <Name user={message.u} />
           </p>
         )}
-        <div class={`bubble ${isEmojiOnly(textOf(message.b)) ? "jumbo" : ""}`}>
+        <div class={`bubble ${message.replyTo === undefined && isEmojiOnly(textOf(message.b)) ? "jumbo" : ""}`}>
           {message.replyTo !== undefined && (
             <Quote quoted={quoted} onGoTo={() => message.replyTo !== undefined && onGoTo(message.replyTo)} />
           )}
@@ -144,7 +144,7 @@ function MessageText({ message, me }: { message: Message; me: string }) {
         return <code key={i}>{part.text}</code>;
       case "mention":
         return (
-          <span key={i} class={`mention ${part.text.slice(1) === me ? "me" : ""}`}>
+          <span key={i} class={`mention ${part.text.slice(1) === me ? "self" : ""}`}>
             {part.text}
           </span>
         );

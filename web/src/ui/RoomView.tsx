@@ -10,6 +10,7 @@ import type { Session } from "../model/session.js";
 import { panel } from "../model/view.js";
 import { useNow } from "./BannerView.js";
 import { Composer, type Composing } from "./Composer.js";
+import { useMembers } from "./members.js";
 import { Avatar, IconButton, KindAvatar } from "./parts.js";
 import { Timeline } from "./Timeline.js";
 
@@ -18,6 +19,7 @@ export function RoomView({ id, session }: { id: string; session: Session }) {
   const [conversation, info] = useConversation(id);
   const [composing, setComposing] = useState<Composing>({ kind: "new" });
   const typists = useTyping(id).filter((user) => user !== session.user);
+  const members = useMembers(conversation, info);
   const title = useTitle(session.user, info, id);
   const peer = info?.peer ?? (id.startsWith("to:") ? id.slice(3) : undefined);
   const typing = typists.length > 0 && t("room.typing", { n: typists.length, who: list(typists.map((u) => nameOf(chat, u))) });
@@ -28,7 +30,7 @@ export function RoomView({ id, session }: { id: string; session: Session }) {
     <section class="room" aria-label={title}>
       <header class="bar">
         <IconButton icon="back" label={t("room.back")} class="back" onClick={() => openConversation(undefined)} />
-        <Head id={id} peer={peer} info={info} title={title} self={peer === session.user} />
+        <Head id={id} peer={peer} info={info} count={info?.members ?? members?.length} title={title} self={peer === session.user} />
         <IconButton icon="search" label={t("room.search")} pressed={panel.value === "search"} onClick={() => toggle("search")} />
         <IconButton icon="info" label={t("room.details")} pressed={panel.value === "details"} onClick={() => toggle("details")} />
       </header>
@@ -48,7 +50,7 @@ export function RoomView({ id, session }: { id: string; session: Session }) {
       <Foot info={info} id={id}>
         <Composer
           conversation={conversation}
-          info={info}
+          users={members?.map((member) => member.u) ?? (peer ? [peer] : [])}
           id={id}
           title={title}
           session={session}
@@ -61,8 +63,15 @@ export function RoomView({ id, session }: { id: string; session: Session }) {
   );
 }
 
-function Head(props: { id: string; peer: string | undefined; info: ConversationInfo | undefined; title: string; self: boolean }) {
-  const { id, peer, info, title, self } = props;
+function Head(props: {
+  id: string;
+  peer: string | undefined;
+  info: ConversationInfo | undefined;
+  count: number | undefined;
+  title: string;
+  self: boolean;
+}) {
+  const { id, peer, info, count, title, self } = props;
   const presence = usePresence(peer && !self ? [peer] : []);
   const now = useNow(true, 30_000);
   const seen = peer ? presence[peer] : undefined;
@@ -70,7 +79,7 @@ function Head(props: { id: string; peer: string | undefined; info: ConversationI
   if (peer && seen) {
     if (seen.state === "online") line = t("room.online");
     else line = seen.seen ? t("room.seen", { ago: ago(seen.seen, now) }) : t("room.offline");
-  } else if (info?.members != null && info.kind !== "direct") line = t("room.members", { n: info.members });
+  } else if (count != null && info?.kind !== "direct") line = t("room.members", { n: count });
   return (
     <div class="head">
       {peer ? (

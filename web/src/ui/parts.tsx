@@ -76,6 +76,8 @@ export function Field(props: {
         inputMode={inputMode}
         spellcheck={false}
         autocapitalize="none"
+        // A dialog gives the focus to the field that asks for it, not to its first button.
+        autofocus={focus}
         aria-invalid={error ? true : undefined}
         aria-describedby={note ? `${id}-note` : undefined}
         onInput={(event) => onInput(event.currentTarget.value)}

@@ -46,6 +46,8 @@ test("the unread line stands before the first message of others above the read p
   expect(shapes(window(messages), 1)).toEqual(["day", "1 head tail", "unread", "2 head tail", "3 head tail", "4 head tail"]);
   expect(shapes(window(messages), 2)).toEqual(["day", "1 head", "2 tail", "3 head tail", "unread", "4 head tail"]);
   expect(shapes(window(messages), 4)).not.toContain("unread");
+  expect(shapes(window(messages), 0)).not.toContain("unread");
+  expect(shapes({ ...window(messages), atStart: true }, 0)[1]).toBe("unread");
 });
 
 test("a hole is shown where the messages are missing", () => {
@@ -56,5 +58,5 @@ test("a hole is shown where the messages are missing", () => {
 test("a message that waits in the outbox comes last", () => {
   const { s: _, mn: __, ...waiting } = message(9, "alice", 5);
   const rows = timelineRows(window([message(1, "bob", 0), { ...waiting, state: "queued" }]), "alice", 0);
-  expect(rows.map((row) => row.kind)).toEqual(["day", "unread", "message", "message"]);
+  expect(rows.map((row) => row.kind)).toEqual(["day", "message", "message"]);
 });
