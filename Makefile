@@ -3,7 +3,7 @@ CARGO := scripts/cargo.sh
 FLAGS := --workspace --all-features --locked
 ARGS ?=
 
-.PHONY: help run build test verify fix api-test descriptions clients chaos report bench sdk sdk-nodes sdk-browser sdk-chaos setup fmt-check clippy doc architecture tree names deny advisories english
+.PHONY: help run build test verify fix api-test descriptions clients chaos report bench sdk sdk-nodes sdk-browser sdk-chaos web web-browser setup fmt-check clippy doc architecture tree names deny advisories english
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -53,6 +53,12 @@ sdk-browser: ## the TypeScript client in Chromium: reload, tabs, tokens (CHROMIU
 
 sdk-chaos: ## many TypeScript clients, three nodes, faults (SECONDS=120 CLIENTS=50 SEED=…)
 	scripts/sdk.sh chaos
+
+web: ## the chat page, built into web/dist, which is committed (needs Node 20 or later)
+	scripts/web.sh
+
+web-browser: ## the chat page of three nodes in Chromium (CHROMIUM=FILE, ROOKERY_BIN=FILE for a binary)
+	scripts/web.sh browser
 
 setup: ## installs what a build needs and builds RocksDB into the cache
 	@scripts/setup.sh

@@ -26,6 +26,8 @@ import type { ConversationKind, ConversationMember, MeAnswer } from "./wire/inde
 export interface RookeryOptions {
   /** Addresses of nodes, `wss://…`; any node will do. They are shuffled, and changed on a failure. */
   urls: readonly string[];
+  /** `false`: the addresses are tried in their order, for a page whose own node comes first. */
+  shuffle?: boolean;
   /** Returns an access token. It throws `Unauthorized` if there is none to be had; other errors are tried again. */
   token: HostOptions["token"];
   /** Place of the state that outlives the page; in memory unless given. */
@@ -284,7 +286,7 @@ export class Rookery {
   async #lead(ownDevice: boolean): Promise<void> {
     const { options } = this;
     const urls = [...options.urls];
-    for (let i = urls.length - 1; i > 0; i--) {
+    for (let i = options.shuffle === false ? 0 : urls.length - 1; i > 0; i--) {
       const j = Math.floor(this.#random() * (i + 1));
       [urls[i], urls[j]] = [urls[j] as string, urls[i] as string];
     }

@@ -41,7 +41,7 @@ pub use presence::PresenceConfig;
 pub use receiver::{signing_key, webhook_url};
 pub use render::example;
 pub use retention::RetentionConfig;
-pub use server::ServerConfig;
+pub use server::{ServerConfig, WebPages};
 pub use session::SessionConfig;
 pub use socketio::SocketIoConfig;
 pub use storage::StorageConfig;

@@ -40,8 +40,9 @@
 //! `tests` has a complete gateway with a wire format of one line per event.
 //!
 //! Beside it: `envelope` (middleware), `etag` (conditional requests), `description`, `asyncapi` and `examples` (API
-//! description), which `api` serves, `docs_page` and `error_catalogue` (the page that shows it), `front_page` (the page at
-//! `/`), `operations` (probes, metrics, cluster state) and [`problem`] (HTTP error responses).
+//! description), which `api` serves, `docs_page` and `error_catalogue` (the page that shows it), `web_pages` (the chat
+//! page), `front_page` (the page at `/` without it), `operations` (probes, metrics, cluster state) and [`problem`] (HTTP
+//! error responses).
 
 mod admission;
 mod api;
@@ -70,6 +71,7 @@ mod sse;
 mod tcp;
 pub mod unauthenticated;
 mod unserved;
+mod web_pages;
 mod websocket;
 mod worker_thread;
 

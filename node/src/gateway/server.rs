@@ -37,7 +37,7 @@ use super::tcp::LineEcho;
 use super::tcp::{TcpProtocol, serve_connection};
 use super::unauthenticated::UnauthenticatedConnections;
 use super::worker_thread::WorkerThread;
-use super::{api, connection_limit, description, envelope, front_page, socketio};
+use super::{api, description, envelope, front_page, socketio, web_pages};
 use crate::auth::{DeviceTokens, LoginService, TokenVerifier};
 use crate::config::Config;
 use crate::forwarding::RequestForwarder;
@@ -167,6 +167,8 @@ pub fn serve(parts: GatewayDeps, listeners: Listeners) -> std::io::Result<Runnin
             .configure(cable::routes(&parts.config.cable.path))
             .configure(socketio::routes(&parts.config.socketio.path))
             .configure(mqtt::routes(&parts.config.mqtt.path))
+            .configure(web_pages::routes(&parts.config))
+            // Behind the chat page, whose route for `/` comes first where it is on.
             .configure(front_page::routes)
             .app_data(web::Data::new(PingWheel::start()))
             .app_data(engines.clone())
