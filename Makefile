@@ -3,7 +3,7 @@ CARGO := scripts/cargo.sh
 FLAGS := --workspace --all-features --locked
 ARGS ?=
 
-.PHONY: help run build test verify fix api-test descriptions clients chaos report bench sdk sdk-nodes sdk-browser sdk-chaos web web-browser setup fmt-check clippy doc architecture tree names deny advisories english
+.PHONY: help run build dist test verify fix api-test descriptions clients chaos report bench sdk sdk-nodes sdk-browser sdk-chaos web web-browser setup fmt-check clippy doc architecture tree names deny advisories english
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -13,6 +13,10 @@ run: ## one node on 127.0.0.1:8080 with development tokens (ARGS="--data DIR --h
 
 build: ## the release binaries rookery and rookery-loadtest
 	$(CARGO) build --release --locked --bin rookery --bin rookery-loadtest
+
+dist: ## archive, Debian package and checksums in target/dist, tried (BIN=DIR for binaries that exist)
+	scripts/dist.sh
+	scripts/check-dist.sh
 
 test: architecture ## every test (ARGS="-p rookery-storage" for one crate)
 	scripts/test.sh $(ARGS)

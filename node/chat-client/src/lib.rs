@@ -138,25 +138,35 @@ async fn converse(
     let (mut sink, mut stream) = socket.split();
     let mut confirm = tokio::time::interval(CONFIRM);
     let mut retry: Option<tokio::time::Instant> = None;
+    let mut received = tokio::time::Instant::now();
     loop {
         // All branches are cancellation-safe: a partial line or frame stays in its buffer.
         let acts = tokio::select! {
             message = stream.next() => match message {
                 Some(Ok(Message::Text(text))) => {
+                    received = tokio::time::Instant::now();
                     // Reset by a frame, not by the connect: a server that accepts connections and closes them at once
                     // still meets a growing pause.
                     *attempt = 0;
                     model.frame(&text)
                 }
                 Some(Ok(Message::Close(frame))) => return verdict(frame, model),
-                // Pings are answered by the library.
-                Some(Ok(_)) => Vec::new(),
+                Some(Ok(_)) => {
+                    // A ping, which the library answers.
+                    received = tokio::time::Instant::now();
+                    Vec::new()
+                }
                 Some(Err(tungstenite::Error::ConnectionClosed)) | None => return ConnectionEnd::Again(None),
                 Some(Err(error)) => {
                     println!("! {error}");
                     return ConnectionEnd::Again(None);
                 }
             },
+            // A node that lost its power or its network closes nothing.
+            () = tokio::time::sleep_until(received + model.receive_timeout()) => {
+                println!("! no sign of the node");
+                return ConnectionEnd::Again(None);
+            }
             line = keyboard.next_line() => match line {
                 Ok(Some(line)) => model.line(&line),
                 _ => vec![ClientAction::Quit],

@@ -14,6 +14,9 @@ use protocol::{ClientCommand, ClientMessageId, ConversationId, Request, ServerFr
 
 use crate::words;
 
+/// Interval of heartbeats until the node has named its own.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+
 /// Action for the I/O loop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ClientAction {
@@ -30,6 +33,8 @@ pub(crate) struct ChatModel {
     token: String,
     /// Host and port of the node, and its name from `hello`.
     node: (String, String),
+    /// Interval at which the node expects a sign of the client. It sends pings a little more often.
+    heartbeat: Duration,
     ready: bool,
     greeted: bool,
     /// Session to resume on the next connection.
@@ -69,6 +74,7 @@ impl ChatModel {
             user,
             token,
             node: (String::new(), String::new()),
+            heartbeat: HEARTBEAT,
             ready: false,
             greeted: false,
             session: None,
@@ -84,8 +90,13 @@ impl ChatModel {
 
     /// Begins a new connection to a node. The session is resumed by the `auth` that answers its `hello`.
     pub(crate) fn connected(&mut self, node: &str) {
-        self.ready = false;
+        (self.ready, self.heartbeat) = (false, HEARTBEAT);
         node.clone_into(&mut self.node.0);
+    }
+
+    /// Returns the time without a frame after which the connection counts as lost: two of the node's pings are missing.
+    pub(crate) fn receive_timeout(&self) -> Duration {
+        self.heartbeat * 2
     }
 
     /// Makes the next connection begin a new session.

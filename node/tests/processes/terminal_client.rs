@@ -1,4 +1,4 @@
-//! `rookery chat` with several nodes goes on at another one, when its own dies and when it drains.
+//! `rookery chat` with several nodes goes on at another one, when its own dies, stands still or drains.
 
 use std::net::SocketAddr;
 
@@ -44,6 +44,17 @@ async fn terminal_client_of_a_killed_node_continues_at_another() {
         let line = format!("alice: {text} ");
         assert_eq!(screen.matches(&line).count(), 1, "{line:?} once in:\n{screen}");
     }
+    cluster.end();
+}
+
+#[tokio::test]
+async fn terminal_client_of_a_silent_node_continues_at_another() {
+    let cluster = ProcessCluster::with(&[("session.idle_timeout", "4s")]).await;
+    let (alice, mut bob) = talking(&cluster).await;
+    cluster.suspend(0);
+    shows(&alice, &format!("at {}, new session", cluster.addr(1))).await;
+    bob.types("after");
+    shows(&alice, "bob: after (#4)").await;
     cluster.end();
 }
 

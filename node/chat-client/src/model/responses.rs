@@ -18,6 +18,8 @@ impl ChatModel {
         match answer {
             Response::Hello(hello) => {
                 self.node.1 = hello.server;
+                // Never zero, which would end every connection at once.
+                self.heartbeat = Duration::from_millis(hello.heartbeat_interval_ms.max(1_000));
                 let token = self.token.clone();
                 let session_seq = self.n;
                 let resume = self.session.clone().map(|session_id| {

@@ -119,6 +119,17 @@ fn changes_wait_for_the_next_node_and_keep_their_keys() {
 }
 
 #[test]
+fn receive_timeout_is_two_heartbeats() {
+    let mut model = model();
+    assert_eq!(model.receive_timeout(), Duration::from_secs(60));
+    model.connected("a:1");
+    let hello = json!({"t": "hello", "proto": 1, "server": "n2", "hb_ms": 3_000, "auth_ms": 10_000,
+        "max_frame": 65_536, "time": 1});
+    model.frame(&hello.to_string());
+    assert_eq!(model.receive_timeout(), Duration::from_secs(6));
+}
+
+#[test]
 fn forgotten_session_is_not_resumed() {
     let mut model = with_session();
     model.forget_session();
