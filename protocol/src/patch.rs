@@ -29,6 +29,15 @@ impl<T> FieldPatch<T> {
             FieldPatch::Keep | FieldPatch::Remove => None,
         }
     }
+
+    /// Returns the change as the state machine takes it: `None` if the value stays, an empty text if it is removed.
+    pub fn change<'a>(&'a self, text: impl Fn(&'a T) -> &'a str) -> Option<Box<str>> {
+        match self {
+            FieldPatch::Keep => None,
+            FieldPatch::Remove => Some("".into()),
+            FieldPatch::Set(value) => Some(text(value).into()),
+        }
+    }
 }
 
 impl<T: Serialize> Serialize for FieldPatch<T> {

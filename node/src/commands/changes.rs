@@ -9,8 +9,8 @@ use protocol::command::{
     UpdateProfile,
 };
 use protocol::{
-    Body, ClientCommand, ClientMessageId, ConversationId, ConversationKind, CustomData, ErrorCode,
-    FieldPatch, UserId, response,
+    Body, ClientCommand, ClientMessageId, ConversationId, ConversationKind, CustomData, ErrorCode, UserId,
+    response,
 };
 
 use crate::shard_client::{CommandAck, CommandError, ConversationSpec, ShardClient};
@@ -95,7 +95,7 @@ impl ConversationChange {
                 (c, Some(cid), ConversationOp::Unban { who })
             }
             ClientCommand::Role(SetRole { conversation: c, client_message_id: cid, member: who, role, data }) => {
-                (c, Some(cid), ConversationOp::SetRole { who, role, data: changed(&data) })
+                (c, Some(cid), ConversationOp::SetRole { who, role, data: data.change(CustomData::as_str) })
             }
             ClientCommand::Join(join) => (join.conversation, Some(join.client_message_id), ConversationOp::Join),
             ClientCommand::Set(set) => {
@@ -104,7 +104,7 @@ impl ConversationChange {
                     history: set.history,
                     muted: set.muted,
                     pinned: set.pinned,
-                    data: changed(&set.data),
+                    data: set.data.change(CustomData::as_str),
                 };
                 (set.conversation, Some(set.client_message_id), op)
             }
@@ -215,15 +215,6 @@ pub async fn me(
         data: profile.data,
         version: Some(profile.version).filter(|version| *version > 0),
     })
-}
-
-/// Returns the change of custom data for the state machine, in which an empty text removes.
-fn changed(data: &FieldPatch<CustomData>) -> Option<Box<str>> {
-    match data {
-        FieldPatch::Keep => None,
-        FieldPatch::Remove => Some("".into()),
-        FieldPatch::Set(data) => Some(data.as_str().into()),
-    }
 }
 
 fn fits(b: &Body, body_bytes: usize) -> Result<(), CommandError> {

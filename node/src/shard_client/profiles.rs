@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use protocol::command::UpdateProfile;
 use protocol::response::{UserCard, UserCards, UserProfile};
-use protocol::{CustomData, FieldPatch, UserId};
+use protocol::{CustomData, UserId};
 
 use super::command_error::CommandError;
 use super::queries::malformed;
@@ -87,20 +87,12 @@ pub(crate) async fn cards(shared: &Arc<ClientContext>, users: BTreeSet<UserId>) 
     cards
 }
 
-/// Converts a merge patch to the change of the state machine, in which an empty text removes.
+/// Converts a merge patch to the change of the state machine.
 pub(crate) fn change(patch: &UpdateProfile) -> UserOp {
     UserOp::PutProfile {
-        name: text(&patch.name, String::as_str),
-        avatar: text(&patch.avatar, String::as_str),
-        data: text(&patch.data, CustomData::as_str),
-    }
-}
-
-fn text<T>(patch: &FieldPatch<T>, of: impl Fn(&T) -> &str) -> Option<Box<str>> {
-    match patch {
-        FieldPatch::Keep => None,
-        FieldPatch::Remove => Some("".into()),
-        FieldPatch::Set(value) => Some(of(value).into()),
+        name: patch.name.change(String::as_str),
+        avatar: patch.avatar.change(String::as_str),
+        data: patch.data.change(CustomData::as_str),
     }
 }
 

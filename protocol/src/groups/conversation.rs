@@ -1,7 +1,5 @@
 //! One conversation as its member sees it: `create`, `open`, and the `conv` response and event.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -102,7 +100,7 @@ pub struct ConversationSnapshot {
     /// Profiles of the peer and of the users in `events`, by their ids; in the response only. Left out are users without
     /// a profile, and those whose shard did not respond in time.
     #[serde(default, skip_serializing_if = "UserCards::is_empty")]
-    #[schema(value_type = BTreeMap<String, UserCard>)]
+    #[schema(value_type = std::collections::BTreeMap<String, UserCard>)]
     pub users: UserCards,
 }
 

@@ -1,7 +1,5 @@
 //! Lists of a conversation's users: `members`, and the bans, which only REST returns.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -41,7 +39,7 @@ pub struct MembersResponse {
     /// Profiles of the users that the response names, by their ids. Left out are users without a profile, and those whose
     /// shard did not respond in time.
     #[serde(default, skip_serializing_if = "UserCards::is_empty")]
-    #[schema(value_type = BTreeMap<String, UserCard>)]
+    #[schema(value_type = std::collections::BTreeMap<String, UserCard>)]
     pub users: UserCards,
 }
 
