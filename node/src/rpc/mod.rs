@@ -9,7 +9,7 @@
 //! | 1 | `SUBMIT` | the shard's owner | `submit::BatchHeader` and the commands → `submit::CommandReplies` |
 //! | 2 | `REGISTER` | the shard's owner | `register::RegisterInterest` → `register::InterestRegistered` |
 //! | 3 | `UNREGISTER` | the shard's owner | `register::UnregisterInterest` → nothing |
-//! | 4 to 18, 23, 28, 31 to 33, 36 | queries | the owner of a shard, or of all shards named | the table of `query_method` |
+//! | 4 to 18, 23, 28, 31 to 33, 36, 40 | queries | the owner of a shard, or of all shards named | the table of `query_method` |
 //! | 19 | `REGISTER_PRESENCE` | the owner of the users' shard | `presence::RegisterPresence` → `presence::PresenceRegistered` |
 //! | 20 | `PRESENCE_HEARTBEAT` | an owner of users' shards | `presence::PresenceHeartbeats` → `presence::ForgottenSessions` |
 //! | 21 | `PRESENCE_UPDATES` | a node with a presence registration | `presence::PresenceUpdates` → nothing |
@@ -22,6 +22,8 @@
 //! | 30 | `FORWARD` | the node of a client's connection | `forward::ForwardedRequest` → `forward::ForwardedResponse` |
 //! | 34 | `API_KEYS_REVOKED` | every node | nothing → nothing |
 //! | 35 | `USER_ACCESS_CHANGED` | every node | `login::UserAccessChanged` → nothing |
+//! | 41 | `USER_SESSIONS` | every node | `user_sessions::UserSessionsQuery` → `user_sessions::UserSessions` |
+//! | 42 | `END_SESSION` | the node of a session | `user_sessions::EndSessionRequest` → nothing |
 //!
 //! One-way, on the fan-out connection: 1 `DELIVER` (`deliver`), 2 `POSITIONS` (`deliver::Positions`), 3 `TYPING`
 //! (`presence::TypingUpdate`).
@@ -37,6 +39,7 @@ pub(crate) mod register;
 pub(crate) mod resume;
 mod session_id;
 pub(crate) mod submit;
+mod user_sessions;
 
 use std::time::Duration;
 
@@ -47,6 +50,7 @@ use serde::{Deserialize, Serialize};
 pub use query_method::NumberedQuery;
 pub(crate) use query_method::{QueryMethod, QueryServer};
 pub use session_id::SessionId;
+pub(crate) use user_sessions::{EndSessionRequest, UserSession, UserSessions, UserSessionsQuery};
 
 use crate::state_machine::QueryError;
 
@@ -86,6 +90,10 @@ pub(crate) const FORWARD: u16 = 30;
 pub(crate) const API_KEYS_REVOKED: u16 = 34;
 /// Broadcast of a change of a user's access.
 pub(crate) const USER_ACCESS_CHANGED: u16 = 35;
+/// Sessions of a user on a node.
+pub(crate) const USER_SESSIONS: u16 = 41;
+/// End of one session of a user.
+pub(crate) const END_SESSION: u16 = 42;
 
 /// One-way: events and notices from a shard owner.
 pub(crate) const DELIVER: u16 = 1;

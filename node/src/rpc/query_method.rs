@@ -9,8 +9,8 @@ use super::RpcError;
 use crate::state_machine::query::{
     ApiKeysQuery, AuditQuery, BansQuery, BlocksQuery, DeviceCursorsQuery, DevicesQuery, HistoryRequest,
     IndexAfter, IndexQuery, KeyringQuery, MembersQuery, MentioningQuery, MessagesQuery, OpenQuery,
-    RangeQuery, ScatterQuery, ShardQuery, SharedWith, SinceQuery, SummariesQuery, SyncQuery, UserAccessQuery,
-    WishesQuery,
+    ProfilesQuery, RangeQuery, ScatterQuery, ShardQuery, SharedWith, SinceQuery, SummariesQuery, SyncQuery,
+    UserAccessQuery, WishesQuery,
 };
 
 /// Query with a method number.
@@ -23,7 +23,7 @@ pub(crate) trait QueryServer {
     /// Answers a query about one shard.
     fn one<Q: ShardQuery>(&self, body: &[u8]) -> impl Future<Output = Result<Bytes, RpcError>> + Send;
 
-    /// Answers a query about conversations of several shards.
+    /// Answers a query about rows of several shards.
     fn each<Q: ScatterQuery>(&self, body: &[u8]) -> impl Future<Output = Result<Bytes, RpcError>> + Send;
 }
 
@@ -86,6 +86,7 @@ query_methods! {
     32 one ApiKeysQuery,
     33 one AuditQuery,
     36 one UserAccessQuery,
+    40 each ProfilesQuery,
 }
 
 #[cfg(test)]

@@ -120,9 +120,14 @@ fn user_changed(core: &ShardContext, header: &PendingHeader, outcome: UserOutcom
             };
             core.shared.revocations.send(rpc::USER_ACCESS_CHANGED, &changed);
         }
+        // A repeated change is not announced.
+        UserOutcome::Profile { ver, changed: true } => {
+            core.users.send(|users| users.profile_changed(user, ver));
+        }
         UserOutcome::Indexed { .. }
         | UserOutcome::Recorded
         | UserOutcome::Reserved { .. }
+        | UserOutcome::Profile { .. }
         | UserOutcome::Addition(_) => {}
     }
 }
@@ -146,7 +151,8 @@ pub(crate) fn answer_of(outcome: &ShardOutcome) -> CommandReply {
             UserOutcome::Recorded
             | UserOutcome::Indexed { .. }
             | UserOutcome::Blocked { .. }
-            | UserOutcome::AccessChanged { .. },
+            | UserOutcome::AccessChanged { .. }
+            | UserOutcome::Profile { .. },
         )
         | ShardOutcome::Outbox(_)
         | ShardOutcome::Webhook

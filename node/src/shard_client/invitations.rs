@@ -6,6 +6,32 @@ use super::{CommandAck, CommandError, ShardClient};
 use crate::rpc::submit::AppliedReply;
 use crate::state_machine::{CommandOrigin, ConversationOp, ShardCommand, UserOp};
 
+/// Conversation to be created.
+#[derive(Clone, Debug)]
+pub struct ConversationSpec {
+    pub kind: ConversationKind,
+    /// Initial members besides the creator.
+    pub members: Vec<UserId>,
+    pub title: Option<String>,
+    /// Custom data, a JSON object.
+    pub data: Option<Box<str>>,
+}
+
+// === impl ConversationSpec ===
+
+impl ConversationSpec {
+    /// Returns a conversation without title and custom data.
+    #[must_use]
+    pub fn plain(kind: ConversationKind, members: Vec<UserId>) -> ConversationSpec {
+        ConversationSpec {
+            kind,
+            members,
+            title: None,
+            data: None,
+        }
+    }
+}
+
 // === impl ShardClient: invitations ===
 
 impl ShardClient {
@@ -16,10 +42,14 @@ impl ShardClient {
         user: UserId,
         cid: ClientMessageId,
         skip: u64,
-        kind: ConversationKind,
-        members: Vec<UserId>,
-        title: Option<String>,
+        spec: ConversationSpec,
     ) -> Result<CommandAck, CommandError> {
+        let ConversationSpec {
+            kind,
+            members,
+            title,
+            data,
+        } = spec;
         let conv = match (kind, members.as_slice()) {
             (ConversationKind::Direct, [peer]) => ConversationId::direct(&user, peer),
             // Other than one peer is refused by the state machine, in the shard of any id.
@@ -34,7 +64,12 @@ impl ShardClient {
             }
         };
         let op = match why {
-            None => ConversationOp::Create { kind, members, title },
+            None => ConversationOp::Create {
+                kind,
+                members,
+                title,
+                data,
+            },
             Some(why) => ConversationOp::NotAdded { who: None, why },
         };
         let origin = CommandOrigin {
@@ -50,23 +85,32 @@ impl ShardClient {
     pub async fn create_as_system(
         &self,
         cid: ClientMessageId,
-        kind: ConversationKind,
-        members: Vec<UserId>,
-        title: Option<String>,
+        spec: ConversationSpec,
     ) -> Result<CommandAck, CommandError> {
         let user = UserId::system();
-        let conv = match (kind, members.as_slice()) {
+        let conv = match (spec.kind, spec.members.as_slice()) {
             (ConversationKind::Direct, [one, other]) => ConversationId::direct(one, other),
-            (ConversationKind::Direct, _) => new_id(kind, self.clock().now_ms()),
-            _ => self.reserve(&user, kind, &cid).await?,
+            (ConversationKind::Direct, _) => new_id(spec.kind, self.clock().now_ms()),
+            _ => self.reserve(&user, spec.kind, &cid).await?,
         };
         let origin = CommandOrigin {
             user,
             cid: Some(cid),
             exclude_session: 0,
         };
-        self.submit(conv, origin, ConversationOp::Create { kind, members, title })
-            .await
+        let ConversationSpec {
+            kind,
+            members,
+            title,
+            data,
+        } = spec;
+        let op = ConversationOp::Create {
+            kind,
+            members,
+            title,
+            data,
+        };
+        self.submit(conv, origin, op).await
     }
 
     /// Returns the id of the conversation that the `cid` of a user creates. The user's shard maps the `cid` to one id

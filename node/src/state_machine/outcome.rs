@@ -69,6 +69,12 @@ pub enum UserOutcome {
         since_ms: Option<u64>,
     },
     Addition(AdditionVerdict),
+    /// Profile after a change.
+    Profile {
+        ver: u64,
+        /// False if it had these values already.
+        changed: bool,
+    },
     /// The access of the user was set.
     AccessChanged {
         /// Logins that ended by it.

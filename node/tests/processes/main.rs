@@ -20,3 +20,4 @@ mod retention;
 mod room;
 mod server_api;
 mod state;
+mod terminal_client;

@@ -3,6 +3,8 @@
 
 mod consent;
 mod conversations;
+mod custom_data;
+mod descriptions;
 mod devices;
 mod envelope;
 mod examples;
@@ -14,8 +16,10 @@ mod matrix;
 mod members;
 mod messages;
 mod presence;
+mod profiles;
 mod rates;
 mod reading;
 mod refusals;
 mod server_api;
+mod sessions;
 mod shapes;

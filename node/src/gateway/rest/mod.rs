@@ -22,6 +22,7 @@ mod members;
 mod messages;
 mod reactions;
 mod server;
+mod sessions;
 mod sync;
 mod users;
 
@@ -57,6 +58,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     bans::routes(config);
     users::routes(config);
     me::routes(config);
+    sessions::routes(config);
     sync::routes(config);
     login::routes(config);
     devices::routes(config);

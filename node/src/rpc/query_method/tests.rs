@@ -10,7 +10,7 @@ use crate::rpc;
 use crate::rpc::tests::golden;
 use crate::state_machine::query::{
     ApiKeyEntry, AuditEntry, DeviceTokenEntry, Direction, HistoryRange, LoggedEvent, MembershipSpan,
-    MessageView, Missed, MissedEvents, PlacedEntry, Ranged, StoredCursors, Summary,
+    MessageView, Missed, MissedEvents, PlacedEntry, Ranged, StoredCursors, StoredProfile, Summary,
 };
 use crate::state_machine::{ApiKeyId, DeviceCursors, KeyScope, SecretBytes, TokenFamilyId, UserAccess};
 
@@ -113,8 +113,9 @@ fn check(method: QueryMethod) {
             SummariesQuery {
                 user,
                 convs: vec![conv],
+                data_kind: Some("k".into()),
             },
-            &[1, 1, b'u', 1, 1, b'g'],
+            &[1, 1, b'u', 1, 1, b'g', 1, 1, b'k'],
         ),
         QueryMethod::MentioningQuery => golden(
             MentioningQuery {
@@ -123,6 +124,11 @@ fn check(method: QueryMethod) {
             },
             &[1, 1, b'u', 1, 1, b'g'],
         ),
+        QueryMethod::ProfilesQuery => {
+            let users = vec![(user, 3)];
+            let with_data = true;
+            golden(ProfilesQuery { users, with_data }, &[1, 1, 1, b'u', 3, 1]);
+        }
         QueryMethod::RangeQuery => golden(RangeQuery { conv, after: 3 }, &[1, 1, b'g', 3]),
         QueryMethod::SinceQuery => golden(SinceQuery { conv, user, after: 3 }, &[1, 1, b'g', 1, b'u', 3]),
         QueryMethod::KeyringQuery => golden(KeyringQuery, &[1]),
@@ -194,6 +200,9 @@ fn method_numbers_are_frozen() {
         (34, "API_KEYS_REVOKED"),
         (35, "USER_ACCESS_CHANGED"),
         (36, "UserAccessQuery"),
+        (40, "ProfilesQuery"),
+        (41, "USER_SESSIONS"),
+        (42, "END_SESSION"),
     ];
     let mut found: Vec<(u16, String)> = vec![
         (rpc::SUBMIT, "SUBMIT".into()),
@@ -211,6 +220,8 @@ fn method_numbers_are_frozen() {
         (rpc::FORWARD, "FORWARD".into()),
         (rpc::API_KEYS_REVOKED, "API_KEYS_REVOKED".into()),
         (rpc::USER_ACCESS_CHANGED, "USER_ACCESS_CHANGED".into()),
+        (rpc::USER_SESSIONS, "USER_SESSIONS".into()),
+        (rpc::END_SESSION, "END_SESSION".into()),
     ];
     let number = |method: &QueryMethod| (*method as u16, format!("{method:?}"));
     found.extend(QueryMethod::ALL.iter().map(number));
@@ -297,10 +308,10 @@ fn responses_are_frozen() {
         pinned: false,
         peer: None,
     };
-    golden::<Vec<Result<Summary, RpcError>>>(
-        vec![Ok(summary)],
+    golden::<Vec<Result<Option<Summary>, RpcError>>>(
+        vec![Ok(Some(summary)), Ok(None)],
         &[
-            1, 1, 0, 1, b'g', 1, 0, 2, 9, 8, 7, 1, 2, b'{', b'}', 0, 0, 0, 6, 5, 4, 3, 1, 0, 0,
+            1, 2, 0, 1, 1, b'g', 1, 0, 2, 9, 8, 7, 1, 2, b'{', b'}', 0, 0, 0, 6, 5, 4, 3, 1, 0, 0, 0, 0,
         ],
     );
     golden::<Vec<PlacedEntry>>(
@@ -350,6 +361,16 @@ fn responses_are_frozen() {
         count: 2,
     };
     golden::<Vec<AuditEntry>>(vec![audited], &[1, 1, 9, 8, 0, 1, b'a', 1, b't', 2]);
+    let profile = StoredProfile {
+        ver: 3,
+        name: Some("n".into()),
+        avatar: None,
+        data: Some("{}".into()),
+    };
+    golden::<Vec<Result<Option<StoredProfile>, RpcError>>>(
+        vec![Ok(Some(profile)), Ok(None)],
+        &[1, 2, 0, 1, 3, 1, 1, b'n', 0, 1, 2, b'{', b'}', 0, 0],
+    );
     let stored = StoredCursors {
         expires_ms: 4,
         cursors: DeviceCursors {

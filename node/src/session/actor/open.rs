@@ -266,7 +266,7 @@ impl Session {
         feed.keep_account(self.worker.sessions.clone(), sid);
         let sessions = &self.worker.sessions;
         // The login, or the access of the user, may have been revoked since the token was verified.
-        if !sessions.opened(sid, who, (login, access_version), ctx.address()) {
+        if !sessions.opened(sid, who, (login, access_version), self.now_ms(), ctx.address()) {
             return self.revoked(ctx);
         }
         if self.policy.is_polled {

@@ -21,6 +21,8 @@ impl SessionRegistry {
                 | rpc::CANCEL_TRANSFER
                 | rpc::ENDED
                 | rpc::USER_ACCESS_CHANGED
+                | rpc::USER_SESSIONS
+                | rpc::END_SESSION
         )
     }
 
@@ -35,6 +37,13 @@ impl SessionRegistry {
             }),
             rpc::USER_ACCESS_CHANGED => rpc::decode(body).map(|change| {
                 self.access_changed(change);
+                reply.send(Ok(rpc::encode(&())));
+            }),
+            rpc::USER_SESSIONS => rpc::decode(body).map(|question| {
+                reply.send(Ok(rpc::encode(&self.here(&question))));
+            }),
+            rpc::END_SESSION => rpc::decode(body).map(|request| {
+                self.end_here(&request);
                 reply.send(Ok(rpc::encode(&())));
             }),
             _ => rpc::decode(body).map(|CancelRequest { sid }| {

@@ -19,7 +19,16 @@ use crate::state_machine::dedup::Dedups;
 use crate::state_machine::outcome::{ApplyEffect, CommandResult, EventEnvelope, UserOutcome};
 use crate::state_machine::row_store::RowWriter;
 use crate::state_machine::rows::{ConvRow, DedupRow, VersionedRow};
-use crate::state_machine::{keys, rules};
+use crate::state_machine::{custom_data, keys, rules};
+
+/// Conversation to be created.
+#[derive(Clone, Copy)]
+pub(super) struct CreateArguments<'a> {
+    pub(super) kind: ConversationKind,
+    pub(super) members: &'a [UserId],
+    pub(super) title: Option<&'a str>,
+    pub(super) data: Option<&'a str>,
+}
 
 /// Initial members of a conversation.
 struct Founding<'a> {
@@ -73,19 +82,17 @@ pub(super) fn create(
     work: &mut ApplyContext<'_, impl RowWriter>,
     by: CommandScope<'_>,
     cid: Option<&ClientMessageId>,
-    kind: ConversationKind,
-    members: &[UserId],
-    title: Option<&str>,
+    new: CreateArguments<'_>,
 ) -> Result<CommandResult> {
     let cid = key(cid)?;
     // A repeated key returns its first result before any check: a later change of limits must not refuse it.
     fresh(work, by, cid)?;
-    let (founder, members) = match members {
+    let (founder, members) = match new.members {
         // The system becomes no member: it creates the conversation for the first of them.
         [first, rest @ ..] if by.user.is_system() => (first, rest),
         members => (by.user, members),
     };
-    let founding = check(by, founder, kind, members, title)?;
+    let founding = check(by, founder, CreateArguments { members, ..new })?;
     if let Some(conv) = work.conv(by.conv)? {
         // Either a retry whose key has expired, or the peer of a direct conversation that created it first.
         let mine = conv.creator == *founder || conv.peer.as_ref() == Some(founder);
@@ -98,7 +105,10 @@ pub(super) fn create(
         return Ok(applied);
     }
     blocks::unblocked(work, by)?;
-    let events = found(work, by, kind, &founding, title)?;
+    let events = found(work, by, new.kind, &founding, new.title)?;
+    if let Some(data) = new.data {
+        custom_data::write(work.rows, &keys::conversation_data(by.conv), data);
+    }
     // `found` numbers its events from 1, so their count is the position of the last one.
     let (s, ts) = (events.len() as u64, work.now_ms);
     if let Some(mut me) = work.author(by.conv, by.user)? {
@@ -121,10 +131,15 @@ pub(super) fn direct(
     by: CommandScope<'_>,
     peer: &UserId,
 ) -> Result<Vec<EventEnvelope>> {
-    let kind = ConversationKind::Direct;
-    let founding = check(by, by.user, kind, std::slice::from_ref(peer), None)?;
+    let new = CreateArguments {
+        kind: ConversationKind::Direct,
+        members: std::slice::from_ref(peer),
+        title: None,
+        data: None,
+    };
+    let founding = check(by, by.user, new)?;
     blocks::unblocked(work, by)?;
-    found(work, by, kind, &founding, None)
+    found(work, by, new.kind, &founding, None)
 }
 
 /// Checks the arguments. The peer of a direct conversation may be the founder itself; the conversation then has no other
@@ -132,9 +147,12 @@ pub(super) fn direct(
 fn check<'a>(
     by: CommandScope<'_>,
     founder: &'a UserId,
-    kind: ConversationKind,
-    members: &'a [UserId],
-    title: Option<&str>,
+    CreateArguments {
+        kind,
+        members,
+        title,
+        data,
+    }: CreateArguments<'a>,
 ) -> Result<Founding<'a>> {
     if by.conv.kind() != Some(kind) {
         return invalid("the conversation's id is of another kind");
@@ -145,6 +163,9 @@ fn check<'a>(
         return refused(ErrorCode::BadRequest, "too many members, or too long a title");
     }
     fit(title)?;
+    if !custom_data::fits(data) {
+        return invalid("the custom data is too large");
+    }
     // The system takes part in direct conversations only, those that it has begun or to which a user replies.
     if kind != ConversationKind::Direct {
         members.iter().chain([founder]).try_for_each(of_a_person)?;
@@ -173,6 +194,9 @@ fn check<'a>(
         }
         if title.is_some() {
             return refused(ErrorCode::BadRequest, "a direct conversation has no title");
+        }
+        if data.is_some() {
+            return refused(ErrorCode::BadRequest, "a direct conversation has no custom data");
         }
         with = Some(peer);
     }

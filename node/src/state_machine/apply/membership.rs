@@ -2,17 +2,19 @@
 //! of the messages, so a change takes effect between two of them.
 
 use protocol::event::MemberEvent;
-use protocol::{ClientMessageId, ConversationKind, ErrorCode, MembershipChange, Role, UserId};
+use protocol::{
+    ClientMessageId, ConversationKind, CustomData, ErrorCode, FieldPatch, MembershipChange, Role, UserId,
+};
 
 use super::{
-    CommandScope, MemberContext, Result, fresh, key, member, not_member, of_a_person, refused, tick,
+    CommandScope, MemberContext, Result, fresh, invalid, key, member, not_member, of_a_person, refused, tick,
 };
 use crate::state_machine::apply_context::ApplyContext;
 use crate::state_machine::outcome::{ApplyEffect, CommandResult, EventEnvelope};
 use crate::state_machine::row_store::RowWriter;
 use crate::state_machine::rows::{ConvRow, EventKind, MemberRow, OutboxChange};
 use crate::state_machine::rules::Permission;
-use crate::state_machine::{owner_succession, rules};
+use crate::state_machine::{custom_data, keys, owner_succession, rules};
 
 /// Assignment of a role to a user.
 #[derive(Clone, Copy)]
@@ -54,7 +56,7 @@ pub(super) fn put(
     let initial = rules::role_of_new(member.conv.kind);
     match (work.member(by.conv, who)?.and_then(|row| row.role), role) {
         (Some(former), Some(role)) if former != role => {
-            change_role(work, by, cid, member, (who, former, role))
+            change_member(work, by, cid, member, (who, former, role, None))
         }
         (Some(_), _) => {
             let mut applied = CommandResult::silent(ApplyEffect::None);
@@ -141,13 +143,13 @@ pub(super) fn join(
     done(work, by, cid, conv, vec![event])
 }
 
-/// Changes the role of a member.
+/// Changes the role or the custom data of a member. The data needs the right to change the role.
 pub(super) fn set_role(
     work: &mut ApplyContext<'_, impl RowWriter>,
     by: CommandScope<'_>,
     cid: Option<&ClientMessageId>,
     who: &UserId,
-    role: Role,
+    (role, data): (Option<Role>, Option<&str>),
 ) -> Result<CommandResult> {
     let cid = key(cid)?;
     fresh(work, by, cid)?;
@@ -157,31 +159,38 @@ pub(super) fn set_role(
     let Some(former) = work.member(by.conv, who)?.and_then(|member| member.role) else {
         return refused(ErrorCode::NotFound, "not a member");
     };
-    if former == role {
+    let role = role.unwrap_or(former);
+    if former == role && data.is_none() {
         member.may(Permission::SetRole(former, role))?;
         return refused(ErrorCode::Conflict, "has that role already");
     }
-    change_role(work, by, cid, member, (who, former, role))
+    change_member(work, by, cid, member, (who, former, role, data))
 }
 
-/// Changes the role of `who` from `former` to `role`.
-fn change_role(
+/// Changes the role of `who` from `former` to `role`, and its custom data.
+fn change_member(
     work: &mut ApplyContext<'_, impl RowWriter>,
     by: CommandScope<'_>,
     cid: &ClientMessageId,
     member: MemberContext,
-    (who, former, role): (&UserId, Role, Role),
+    (who, former, role, data): (&UserId, Role, Role, Option<&str>),
 ) -> Result<CommandResult> {
     member.may(Permission::SetRole(former, role))?;
+    if !custom_data::fits(data) {
+        return invalid("the custom data is too large");
+    }
     let mut conv = member.conv;
     // A conversation with members always has an owner; `leave` promotes a successor, a role change does not.
-    if former == Role::Owner && conv.owners == 1 {
+    if former != role && former == Role::Owner && conv.owners == 1 {
         return refused(
             ErrorCode::Conflict,
             "the last owner must first make another member an owner",
         );
     }
-    let event = promote(work, by, &mut conv, who, role)?;
+    if let Some(data) = data {
+        custom_data::write(work.rows, &keys::member_data(by.conv, who), data);
+    }
+    let event = promote(work, by, &mut conv, who, (role, custom_data::patch(data)?))?;
     done(work, by, cid, conv, vec![event])
 }
 
@@ -246,7 +255,13 @@ fn succeed(
         && conv.owners == 1
         && let Some(next_owner) = owner_succession::next_owner(work.rows, by.conv, who)?
     {
-        events.push(promote(work, by, conv, &next_owner, Role::Owner)?);
+        events.push(promote(
+            work,
+            by,
+            conv,
+            &next_owner,
+            (Role::Owner, FieldPatch::Keep),
+        )?);
     }
     Ok(())
 }
@@ -306,6 +321,8 @@ pub(super) fn expel(
         conv.owners -= u64::from(role == Role::Owner);
         owner_succession::remove(work.rows, by.conv, role, member.since, who);
     }
+    // The data describes the membership, and must not come back with the next one.
+    custom_data::write(work.rows, &keys::member_data(by.conv, who), "");
     member.mentions = Vec::new();
     // The end of the membership bounds the events that a former member may still read.
     member.until = conv.last_s;
@@ -317,15 +334,15 @@ pub(super) fn expel(
     }
 }
 
-/// Appends the event of a new role, and updates counts and succession.
+/// Appends the event of a new role or new custom data, and updates counts and succession.
 fn promote(
     work: &mut ApplyContext<'_, impl RowWriter>,
     by: CommandScope<'_>,
     conv: &mut ConvRow,
     who: &UserId,
-    role: Role,
+    (role, data): (Role, FieldPatch<CustomData>),
 ) -> Result<EventEnvelope> {
-    let event = record(work, by, conv, who, Some(role), MembershipChange::Role);
+    let event = record_with(work, by, conv, who, (Some(role), MembershipChange::Role, data));
     if let Some(mut member) = work.member(by.conv, who)?
         && let Some(former) = member.role.replace(role)
     {
@@ -347,6 +364,17 @@ pub(super) fn record(
     role: Option<Role>,
     why: MembershipChange,
 ) -> EventEnvelope {
+    record_with(work, by, conv, who, (role, why, FieldPatch::Keep))
+}
+
+/// Appends a `member` event as [`record`] does, with the change of the member's custom data.
+fn record_with(
+    work: &mut ApplyContext<'_, impl RowWriter>,
+    by: CommandScope<'_>,
+    conv: &mut ConvRow,
+    who: &UserId,
+    (role, why, data): (Option<Role>, MembershipChange, FieldPatch<CustomData>),
+) -> EventEnvelope {
     conv.last_ts = tick(work, conv);
     conv.last_s += 1;
     let (s, ts) = (conv.last_s, conv.last_ts);
@@ -358,6 +386,7 @@ pub(super) fn record(
         member: who.clone(),
         role,
         change: why,
+        data,
     };
     let tail = work.put_event(by.conv, s, EventKind::Member, conv.last_mn, by.user, event.tail());
     EventEnvelope {

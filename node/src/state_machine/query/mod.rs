@@ -27,6 +27,7 @@ mod members;
 mod messages;
 mod missed;
 mod presence;
+mod profiles;
 mod retain;
 mod shard_query;
 mod user_access;
@@ -64,8 +65,9 @@ pub(crate) use self::missed::RANGE;
 pub(in crate::state_machine) use self::missed::missed;
 pub use self::missed::{MembershipSpan, Missed, RangeQuery, Ranged, SinceQuery, range};
 pub use self::presence::{PresenceVisibility, may_type, standing};
+pub use self::profiles::{ProfilesQuery, StoredProfile};
 pub use self::retain::{RetentionPage, RetentionPolicies, RetentionPolicy, due};
-pub use self::shard_query::{MemberQuery, ScatterQuery, ShardQuery};
+pub use self::shard_query::{MemberQuery, MemberScatterQuery, ScatterQuery, ShardQuery};
 pub use self::user_access::UserAccessQuery;
 pub use self::view::{MentioningQuery, SummariesQuery, Summary, last};
 

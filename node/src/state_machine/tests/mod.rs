@@ -33,6 +33,7 @@ mod large;
 mod login;
 mod membership;
 mod model;
+mod profiles;
 mod query;
 mod reads;
 mod retention;
@@ -260,6 +261,7 @@ fn create(kind: ConversationKind, members: &[&str]) -> ConversationOp {
         kind,
         members: members.iter().map(|name| u(name)).collect(),
         title: None,
+        data: None,
     }
 }
 

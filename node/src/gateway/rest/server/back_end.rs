@@ -10,6 +10,7 @@ use protocol::{ErrorCode, UserId};
 
 use super::key_rates::KeyRates;
 use crate::auth::{ApiKeys, AuditNote, UserAccessCache, VerifiedKey};
+use crate::commands::{ClientQuery, ClientQueryContext};
 use crate::gateway::admission;
 use crate::gateway::connection::TrackedConnection;
 use crate::gateway::problem::Problem;
@@ -50,6 +51,18 @@ impl<const SCOPE: u8> BackEnd<SCOPE> {
     /// Returns the context of this thread.
     pub(super) fn worker(&self) -> &WorkerContext {
         &self.worker
+    }
+
+    /// Validates a query of users, and runs it as the system, which reads every conversation.
+    pub(super) async fn ask<Q: ClientQuery>(&self, question: Q) -> Result<Q::Response, Problem> {
+        question.command().check()?;
+        let context = ClientQueryContext {
+            conversations: &self.worker.conversations,
+            sessions: &self.worker.sessions,
+            user: &UserId::system(),
+        };
+        let answer = question.run(&context).await;
+        answer.map_err(|refusal| self.refused(refusal))
     }
 
     /// Charges a request with this number of items to the rate of the key.

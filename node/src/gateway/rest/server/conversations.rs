@@ -2,8 +2,9 @@
 
 use actix_web::{HttpResponse, get, post};
 use data_encoding::BASE32_NOPAD;
+use protocol::command::{CreateConversation, OpenConversation};
 use protocol::response::ConversationSnapshot as ConvView;
-use protocol::{ClientMessageId, ConversationId, ConversationKind, UserId, limits};
+use protocol::{ClientCommand, ClientMessageId, ConversationId, ConversationKind, CustomData, UserId};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
@@ -15,7 +16,7 @@ use crate::gateway::rest::ConversationPath;
 use crate::gateway::rest::describe::{ApiTag, ChangeErrors, IdempotencyKey, InConversation, QueryErrors};
 use crate::gateway::rest::input::Input;
 use crate::gateway::rest::response;
-use crate::shard_client::{CommandError, ShardClient};
+use crate::shard_client::ConversationSpec;
 use crate::state_machine::ApiKeyId;
 
 /// A conversation to create for others.
@@ -32,6 +33,8 @@ struct ServerConversation {
     /// The title; not permitted for direct conversations.
     #[schema(max_length = 256)]
     title: Option<String>,
+    /// Custom data of the application, a JSON object of at most 4 KiB; not permitted for direct conversations.
+    data: Option<CustomData>,
 }
 
 pub(super) fn routes(config: &mut ServiceConfig) {
@@ -56,31 +59,43 @@ async fn server_create(
         owner,
         members,
         title,
+        data,
     } = input.fields;
-    if members.len() > limits::MEMBERS_AT_CREATE {
-        let detail = format!("members has more than {} entries", limits::MEMBERS_AT_CREATE);
-        return Err(Problem::bad(detail));
-    }
+    let create = CreateConversation {
+        kind,
+        client_message_id: cid,
+        members,
+        title,
+        data,
+    };
+    ClientCommand::Create(create.clone()).check()?;
+    let CreateConversation {
+        client_message_id: cid,
+        members,
+        title,
+        data,
+        ..
+    } = create;
     if kind == ConversationKind::Direct && members.len() != 1 {
         return Err(Problem::bad("a direct conversation is with exactly one user"));
     }
     members.iter().chain([&owner]).try_for_each(of_a_person)?;
-    caller.pay(1 + members.len())?;
+    let users = 1 + members.len();
+    caller.pay(users)?;
     caller
-        .record("conversations.create", owner.as_str(), 1 + members.len())
+        .record("conversations.create", owner.as_str(), users)
         .await?;
-    let members = std::iter::once(owner).chain(members).collect();
-    // As with `set`, an empty title means none.
-    let title = title.filter(|title| !title.is_empty());
-    let made = caller
-        .conversations()
-        .create_as_system(cid, kind, members, title)
-        .await;
+    let spec = ConversationSpec {
+        kind,
+        members: std::iter::once(owner).chain(members).collect(),
+        // As with `set`, an empty title means none.
+        title: title.filter(|title| !title.is_empty()),
+        data: data.map(|data| data.as_str().into()),
+    };
+    let made = caller.conversations().create_as_system(cid, spec).await;
     let done = made.map_err(|refusal| caller.refused(refusal))?;
     // Read for a repeat as well, whose create command changes nothing.
-    let view = open(caller.conversations(), done.conv).await;
-    let view = view.map_err(|refusal| caller.refused(refusal))?;
-    Ok(response::made(&view, done.dup))
+    Ok(response::made(&open(&caller, done.conv).await?, done.dup))
 }
 
 /// Shows a conversation, without its members' own settings and cursors: `role` is null, `read` and `delivered` are 0.
@@ -91,14 +106,16 @@ async fn server_create(
 #[get("/v1/server/conversations/{c}")]
 async fn server_open(caller: BackEnd<READ>, c: ConversationPath) -> Result<HttpResponse, Problem> {
     caller.pay(1)?;
-    let view = open(caller.conversations(), c.into_inner()).await;
-    let view = view.map_err(|refusal| caller.refused(refusal))?;
-    Ok(response::json(&view))
+    Ok(response::json(&open(&caller, c.into_inner()).await?))
 }
 
 /// Reads a conversation as the system, which has no role, cursors and peer of its own.
-async fn open(conversations: &ShardClient, conv: ConversationId) -> Result<ConvView, CommandError> {
-    let view = conversations.open(&UserId::system(), &conv, None).await?;
+async fn open<const SCOPE: u8>(
+    caller: &BackEnd<SCOPE>,
+    conversation: ConversationId,
+) -> Result<ConvView, Problem> {
+    let have = None;
+    let view = caller.ask(OpenConversation { conversation, have }).await?;
     Ok(ConvView {
         role: None,
         read: 0,

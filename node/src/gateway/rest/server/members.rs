@@ -2,8 +2,9 @@
 
 use actix_web::{HttpResponse, delete, get, put, web};
 use futures::future::join_all;
+use protocol::command::ListMembers;
 use protocol::response::MembersResponse as MembersOf;
-use protocol::{ClientMessageId, ConversationId, ErrorCode, Role, UserId, limits};
+use protocol::{ClientMessageId, ConversationId, ErrorCode, Role, UserId};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -16,7 +17,6 @@ use crate::gateway::rest::conversations::PageQuery;
 use crate::gateway::rest::describe::{ApiTag, ChangeErrors, InConversation, QueryErrors};
 use crate::gateway::rest::input::Input;
 use crate::gateway::rest::response;
-use crate::state_machine::query::MembersQuery;
 use crate::state_machine::{CommandOrigin, ConversationOp};
 
 /// Maximum number of items of a bulk request.
@@ -72,18 +72,13 @@ async fn server_members(
     page: web::Query<PageQuery>,
 ) -> Result<HttpResponse, Problem> {
     let PageQuery { cursor, limit } = page.into_inner();
-    let after = cursor.map(|cursor| UserId::parse(&cursor)).transpose();
-    let after = after.map_err(|_| Problem::bad("unknown cursor"))?;
     caller.pay(1)?;
-    let question = MembersQuery {
-        conv: c.into_inner(),
-        user: UserId::system(),
-        after,
-        limit: u32::try_from(limits::page(limit)).unwrap_or(1),
+    let members = ListMembers {
+        conversation: c.into_inner(),
+        cursor,
+        limit,
     };
-    let page = caller.conversations().query(&question).await;
-    let page = page.map_err(|refusal| caller.refused(refusal))?;
-    Ok(response::json(&page.page()))
+    Ok(response::json(&caller.ask(members).await?))
 }
 
 /// Adds users and sets roles, at most 100, without asking for consent. Each user has a verdict of its own; a repeat
