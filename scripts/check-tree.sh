@@ -13,7 +13,7 @@ if hits=$(git grep -nIE "$paths" -- . ':!Cargo.lock'); then complain "a machine'
 if hits=$(git grep -nIE -e "-----BEG(IN) ([A-Z]+ )?(PRIV)ATE KEY" -- . ':!*/tests/*' ':!*/testdata/*'); then complain "a private key" "$hits"; fi
 hits=$(git ls-files -z | xargs -0 -r -I{} find {} -maxdepth 0 -size +1024k -print 2>/dev/null || true)
 [ -z "$hits" ] || complain "a tracked file over 1 MiB" "$hits"
-hits=$(git ls-files -- target rookery-data '*/node_modules/*' sdk/dist sdk/.build '*.orig' '*.rej' '*.profraw')
+hits=$(git ls-files -- target rookery-data '*/node_modules/*' sdk/dist sdk/.build web/.shots '*.orig' '*.rej' '*.profraw')
 [ -z "$hits" ] || complain "a file that a build or a tool left behind" "$hits"
 # named COLUMN FOLDER: files that one column of the table of promises names, and that are not there.
 named() {

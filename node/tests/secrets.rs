@@ -226,6 +226,29 @@ async fn no_secret_is_in_the_log_or_in_a_refusal() {
     // The hook is told of the message, for bob is away.
     let (_, post) = receiver.next().await;
     assert_eq!(post["type"], "message");
+    // A key of a back end, with a scope and without one, revoked and changed.
+    let wanted = Some(json!({ "name": "shop", "scopes": ["messages"] }));
+    let made = node.done("POST", "/v1/admin/keys", ADMIN, wanted).await;
+    let (key_id, key) = (text(&made, "key_id"), text(&made, "key"));
+    let sent = Some(json!({ "c": conv, "as": "system", "b": { "text": CANARY }, "cid": "3" }));
+    node.done("POST", "/v1/server/messages", &key, sent.clone()).await;
+    let presence = Some(json!({ "users": ["bob"] }));
+    refusals.push(node.call("POST", "/v1/server/presence", &key, presence).await);
+    let changed = format!("{}a", &key[..key.len() - 1]);
+    let changed = if changed == key {
+        format!("{}b", &key[..key.len() - 1])
+    } else {
+        changed
+    };
+    refusals.push(
+        node.call("POST", "/v1/server/messages", &changed, sent.clone())
+            .await,
+    );
+    refusals.push(node.call("GET", "/v1/conversations", &key, None).await);
+    node.done("GET", "/v1/admin/events", ADMIN, None).await;
+    node.done("DELETE", &format!("/v1/admin/keys/{key_id}"), ADMIN, None)
+        .await;
+    refusals.push(node.call("POST", "/v1/server/messages", &key, sent).await);
     refusals.push(node.call("GET", "/metrics", "not-the-admin-token", None).await);
     let (status, figures) = node.call("GET", "/metrics", ADMIN, None).await;
     assert_eq!(status, 200);
@@ -272,6 +295,8 @@ async fn no_secret_is_in_the_log_or_in_a_refusal() {
         ("a refresh token", token(&third, "refresh_token")),
         // Its middle: the end of the sealed form names the user.
         ("a device token", device[25..80].to_owned()),
+        // Behind its id, which lists and the audit log name.
+        ("an API key", key["rook_".len() + key_id.len()..].to_owned()),
         ("a token of another issuer", alice),
         ("a forged token", forged),
         ("the name of a session", sid),

@@ -16,6 +16,9 @@ use crate::role::ConversationKind;
 /// The maximum length of an id, in bytes.
 pub const MAX_ID_BYTES: usize = 64;
 
+/// Reserved id of a user that is no person.
+const SYSTEM: &str = "system";
+
 /// Id of a user: 1-64 bytes of `[A-Za-z0-9_.@+-]`, the token's `sub`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UserId(Arc<str>);
@@ -144,6 +147,18 @@ impl AsRef<[u8]> for UserId {
 impl AsRef<[u8]> for ConversationId {
     fn as_ref(&self) -> &[u8] {
         self.0.as_bytes()
+    }
+}
+
+impl UserId {
+    /// Returns the reserved id of the system, in whose name a back end acts. No token can have it.
+    pub fn system() -> UserId {
+        UserId(Arc::from(SYSTEM))
+    }
+
+    /// Returns true for the reserved id of the system.
+    pub fn is_system(&self) -> bool {
+        &*self.0 == SYSTEM
     }
 }
 

@@ -1,5 +1,6 @@
-//! Tokens, tokens of devices, login by one-time code, and the cluster's signing keys.
+//! Tokens, tokens of devices, API keys of back ends, login by one-time code, and the cluster's signing keys.
 
+mod api_keys;
 mod device_tokens;
 mod identifier;
 mod keyring;
@@ -7,10 +8,14 @@ pub mod login_service;
 mod otp_delivery;
 mod revocation_list;
 pub mod token_verifier;
+mod user_access;
+mod verification_cache;
 
+pub use api_keys::{ApiKeys, AuditNote, VerifiedKey};
 pub use device_tokens::{DeviceTokens, NewDevice};
 pub use keyring::KeyringCache;
 pub use login_service::{LoginService, Tokens};
 pub(crate) use revocation_list::RevocationBroadcast;
 pub use revocation_list::RevocationList;
 pub use token_verifier::{TokenError, TokenIdentity, TokenVerifier};
+pub use user_access::UserAccessCache;

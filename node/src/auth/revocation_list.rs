@@ -18,9 +18,10 @@ use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use protocol::ClientMessageId;
+use serde::Serialize;
 use tokio::sync::Semaphore;
 
-use super::device_tokens::CACHE_TTL;
+use super::verification_cache::CACHE_TTL;
 use crate::config::Config;
 use crate::rpc;
 use crate::shard_client::ClientContext;
@@ -59,7 +60,7 @@ struct State {
     until: VecDeque<(Instant, ClientMessageId)>,
 }
 
-/// Broadcast of ended logins to every node.
+/// Broadcast of ended logins and revoked keys to every node.
 pub(crate) struct RevocationBroadcast {
     client: Arc<ClientContext>,
     /// Permits of the broadcasts that retry.
@@ -133,9 +134,9 @@ impl RevocationBroadcast {
         }
     }
 
-    /// Sends ended logins to every node. An unreachable node is tried again for a while, unless too many broadcasts are
-    /// in progress.
-    pub(crate) fn send(&self, what: &rpc::login::LoginsRevoked) {
+    /// Sends a revocation to every node, by a method without a response. An unreachable node is tried again for a while,
+    /// unless too many broadcasts are in progress.
+    pub(crate) fn send<T: Serialize>(&self, method: u16, what: &T) {
         let Some(cluster) = self.client.cluster().cloned() else {
             return;
         };
@@ -150,7 +151,7 @@ impl RevocationBroadcast {
             let nodes = cluster.status().nodes;
             let sent = nodes
                 .iter()
-                .map(|node| send_one(&cluster, node.id, &body, deadline, patience));
+                .map(|node| send_one(&cluster, node.id, (method, &body), deadline, patience));
             tokio::select! {
                 sent = join_all(sent) => {
                     let unsent = sent.iter().filter(|sent| !**sent).count();
@@ -167,18 +168,14 @@ impl RevocationBroadcast {
 async fn send_one(
     cluster: &Cluster,
     node: NodeId,
-    body: &Bytes,
+    (method, body): (u16, &Bytes),
     deadline: Duration,
     patience: Duration,
 ) -> bool {
     let end = Instant::now() + patience;
     let mut pause = RETRY;
     loop {
-        if cluster
-            .call(node, rpc::ENDED, body.clone(), deadline)
-            .await
-            .is_ok()
-        {
+        if cluster.call(node, method, body.clone(), deadline).await.is_ok() {
             return true;
         }
         if Instant::now() + pause >= end {

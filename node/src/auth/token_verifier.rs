@@ -20,6 +20,7 @@ use super::device_tokens::DeviceTokens;
 use super::keyring;
 use super::keyring::KeyringCache as OwnKeys;
 use super::revocation_list::RevocationList;
+use super::user_access::UserAccessCache;
 use crate::config;
 
 /// Maximum length of a token in bytes: room for the claims of common providers.
@@ -34,6 +35,8 @@ pub struct TokenVerifier {
     clock: ClusterClock,
     /// Device tokens; `None` refuses them.
     devices: Option<DeviceTokens>,
+    /// Access of the users; `None` accepts the tokens of every user.
+    access: Option<UserAccessCache>,
 }
 
 /// Verification of the tokens that the cluster signs.
@@ -54,6 +57,10 @@ pub struct TokenIdentity {
     pub login: Option<ClientMessageId>,
     /// Only device that may use the token; `None` for any.
     pub device: Option<Box<str>>,
+    /// Time of issue in seconds since the epoch; `None` for a token without one.
+    pub issued_s: Option<u64>,
+    /// Number of the last change of access that the verification has considered.
+    pub access_version: u64,
 }
 
 /// Reason for refusing a token, as reported to the client.
@@ -71,6 +78,9 @@ pub enum TokenError {
     /// The owner of the token's user cannot be asked at the moment; the client retries.
     #[error("the token cannot be verified at the moment")]
     Unverified,
+    /// The user of the token is deactivated.
+    #[error("the user is deactivated")]
+    Deactivated,
     /// The token is bound to another device than the client names.
     #[error("the token belongs to another device")]
     OtherDevice,
@@ -126,6 +136,7 @@ impl TokenVerifier {
             dev: settings.dev_tokens,
             clock: ClusterClock::system(),
             devices: None,
+            access: None,
         })
     }
 
@@ -171,14 +182,25 @@ impl TokenVerifier {
         self
     }
 
-    /// Verifies a token of any kind. That of a device may need a query at another node.
+    /// Refuses the tokens of deactivated users, and those that were issued too early.
+    #[must_use]
+    pub fn with_access(mut self, access: UserAccessCache) -> TokenVerifier {
+        self.access = Some(access);
+        self
+    }
+
+    /// Verifies a token of any kind, which may need queries at the owner of the user's shard.
     ///
     /// # Errors
     /// [`TokenError`], which may be sent to the client as it is.
     pub async fn verify(&self, token: &str) -> Result<TokenIdentity, TokenError> {
-        match &self.devices {
+        let identity = match &self.devices {
             Some(devices) if DeviceTokens::is_one(token) => devices.verify(token).await,
             _ => self.check(token),
+        }?;
+        match &self.access {
+            Some(access) => access.admit(identity).await,
+            None => Ok(identity),
         }
     }
 
@@ -195,12 +217,14 @@ impl TokenVerifier {
         if self.dev
             && let Some(user) = token.strip_prefix("dev:")
         {
-            let user = UserId::parse(user).map_err(|_| TokenError::Invalid)?;
+            let user = person(user)?;
             return Ok(TokenIdentity {
                 user,
                 expires: None,
                 login: None,
                 device: None,
+                issued_s: None,
+                access_version: 0,
             });
         }
         let header = decode_header(token).map_err(|_| TokenError::Invalid)?;
@@ -261,6 +285,12 @@ fn validation(
     validation
 }
 
+/// Parses the user of a token. The reserved id of the system belongs to no token, whoever has signed it.
+fn person(user: &str) -> Result<UserId, TokenError> {
+    let user = UserId::parse(user).ok().filter(|user| !user.is_system());
+    user.ok_or(TokenError::Invalid)
+}
+
 /// Verifies the signature and the claims, and returns the identity.
 fn identity(
     token: &str,
@@ -282,7 +312,7 @@ fn identity(
     if iat.is_some_and(is_to_come) || nbf.is_some_and(is_to_come) {
         return Err(TokenError::Invalid);
     }
-    let user = UserId::parse(&sub).map_err(|_| TokenError::Invalid)?;
+    let user = person(&sub)?;
     // Expiry comes last: `Expired` asks the client to refresh, which would not help a token that is invalid anyway.
     let expires = instant(exp).ok_or(TokenError::Invalid)? + leeway;
     if expires < now {
@@ -293,6 +323,9 @@ fn identity(
         expires: Some(expires),
         login: sid.and_then(|sid| ClientMessageId::parse(&sid).ok()),
         device: None,
+        // Rounded down, as the tokens themselves do it.
+        issued_s: iat.map(|iat| iat as u64),
+        access_version: 0,
     })
 }
 
@@ -343,6 +376,7 @@ impl TokenError {
             TokenError::Expired => ErrorCode::TokenExpired,
             TokenError::Invalid | TokenError::OtherDevice => ErrorCode::Unauthenticated,
             TokenError::NotYet | TokenError::Unverified => ErrorCode::Unavailable,
+            TokenError::Deactivated => ErrorCode::Forbidden,
         }
     }
 }

@@ -3,7 +3,12 @@
 use std::net::SocketAddr;
 
 /// Prints how to chat with a development node.
-pub(super) fn dev(http: SocketAddr, mqtt: Option<SocketAddr>, dir: &str) {
+pub(super) fn dev(http: SocketAddr, mqtt: Option<SocketAddr>, dir: &str, page: bool) {
+    let page = if page {
+        format!("Open http://{http}/ in a browser to chat.\n\n")
+    } else {
+        String::new()
+    };
     let mqtt = mqtt.map_or_else(String::new, |mqtt| {
         format!(
             "
@@ -15,7 +20,7 @@ Or with any client of MQTT 3.1.1 or 5, at mqtt://{mqtt} or ws://{http}/mqtt:
         )
     });
     println!(
-        "Rookery {version}: one node on http://{http}, data in {dir}, development tokens
+        "{page}Rookery {version}: one node on http://{http}, data in {dir}, development tokens
 
 Chat from two terminals:
   rookery chat --url ws://{http} --user alice
@@ -33,14 +38,19 @@ Ctrl-C stops it.",
 }
 
 /// Prints how to use a local cluster.
-pub(super) fn cluster(https: &[String], mqtts: &[String], dir: &str) {
+pub(super) fn cluster(https: &[String], mqtts: &[String], dir: &str, page: bool) {
     let first = &https[0];
     let last = &https[https.len() - 1];
+    let page = if page {
+        format!("Open http://{first}/ in a browser to chat, and http://{last}/ as another user.\n\n")
+    } else {
+        String::new()
+    };
     println!(
-        "Rookery {version}: {nodes} nodes on {all}, data and logs in {dir}
+        "{page}Rookery {version}: {nodes} nodes on {on}, data and logs in {dir}
 
 Chat across nodes:
-  rookery chat --url ws://{first} --user alice
+  rookery chat --url {all} --user alice
   rookery chat --url ws://{last} --user bob
 
 MQTT 3.1.1 and 5:           {mqtt}
@@ -49,7 +59,8 @@ Start a killed node again:  rookery node --config {dir}/node-1/node.toml
 Ctrl-C stops all.",
         version = env!("CARGO_PKG_VERSION"),
         nodes = https.len(),
-        all = https.join(", "),
+        on = https.join(", "),
+        all = https.join(","),
         mqtt = mqtts.join(", "),
     );
 }

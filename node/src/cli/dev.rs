@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Error, SettingArgs, banner, configure, mqtt_port, serve};
+use crate::config::WebPages;
 use crate::gateway::server::StreamProtocol;
 use crate::lifecycle::shutdown;
 
@@ -34,6 +35,7 @@ impl Dev {
         };
         let preset = vec![
             ("server.listen", http.to_string().into()),
+            ("server.web", "chat".into()),
             ("storage.dir", data.display().to_string().into()),
             ("auth.dev_tokens", true.into()),
             ("cluster.bootstrap", true.into()),
@@ -45,11 +47,13 @@ impl Dev {
         ];
         let config = configure(preset, None, set)?;
         let dir = config.storage.dir.clone();
+        let page = config.server.web == WebPages::Chat;
         let running = serve(config).await?;
         banner::dev(
             running.http_addr(),
             running.protocol_addr(StreamProtocol::Mqtt),
             &dir,
+            page,
         );
         shutdown::requested().await;
         shutdown::or_again(running.stop()).await;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::children::{Process, log_file};
 use super::{Error, SettingArgs, banner, mqtt_port, probe};
-use crate::config::{ConfigSources, load};
+use crate::config::{Config, ConfigSources, WebPages, load};
 use crate::lifecycle::shutdown;
 
 /// Maximum time until all nodes are ready.
@@ -66,8 +66,9 @@ impl LocalCluster {
         std::fs::create_dir_all(&self.data)?;
         let data = self.data.canonicalize()?;
         let plans = self.plans(&data);
+        let mut page = false;
         for plan in &plans {
-            self.write_config(plan, &plans)?;
+            page = self.write_config(plan, &plans)?.server.web == WebPages::Chat;
         }
         // Removed first: a harness that waits for the file must not read the state of an earlier run.
         let state = data.join("cluster.json");
@@ -99,7 +100,7 @@ impl LocalCluster {
         std::fs::rename(&unfinished, &state)?;
         let https: Vec<_> = plans.iter().map(|plan| plan.http.clone()).collect();
         let mqtts: Vec<_> = plans.iter().map(|plan| plan.mqtt.clone()).collect();
-        banner::cluster(&https, &mqtts, &self.data.display().to_string());
+        banner::cluster(&https, &mqtts, &self.data.display().to_string(), page);
 
         tokio::select! {
             () = watch(&mut processes, &plans) => {}
@@ -131,7 +132,7 @@ impl LocalCluster {
     }
 
     /// Writes the configuration of a node, and checks it as the node does.
-    fn write_config(&self, plan: &ClusterPlan, plans: &[ClusterPlan]) -> Result<(), Error> {
+    fn write_config(&self, plan: &ClusterPlan, plans: &[ClusterPlan]) -> Result<Config, Error> {
         std::fs::create_dir_all(&plan.dir)?;
         // All other nodes, because any of them may be down at a restart.
         let others: Vec<_> = plans
@@ -139,8 +140,13 @@ impl LocalCluster {
             .filter(|other| other.id != plan.id)
             .map(|other| other.advertised.as_str())
             .collect();
+        let web_nodes: Vec<_> = plans
+            .iter()
+            .filter(|other| other.id != plan.id)
+            .map(|other| format!("http://{}", other.http))
+            .collect();
         let mut settings = json!({
-            "server": { "listen": plan.http },
+            "server": { "listen": plan.http, "web": "chat", "web_nodes": web_nodes },
             "mqtt": { "listen": plan.mqtt },
             "auth": { "dev_tokens": true },
             "cluster": {
@@ -170,12 +176,11 @@ impl LocalCluster {
                 plan.id
             ),
         )?;
-        load(&ConfigSources {
+        Ok(load(&ConfigSources {
             file: Some(&path),
             set: self.set.set.clone(),
             ..ConfigSources::default()
-        })?;
-        Ok(())
+        })?)
     }
 }
 

@@ -2,17 +2,29 @@
 
 use std::net::SocketAddr;
 
+use serde::{Deserialize, Serialize};
+
 use super::load::Problems;
 use super::section::section;
 use super::units::{HumanDuration, IpNetwork, SecretString};
+
+/// Pages for browsers that a node serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WebPages {
+    Off,
+    /// The chat page at `/`.
+    Chat,
+}
 
 section! {
     /// Public listener: HTTP and WebSocket on one port. TLS is terminated by a proxy in front of it.
     pub struct ServerConfig {
         /// Address and port for clients. Port 0 selects a free port.
         listen: String = "127.0.0.1:8080".to_owned(),
-        /// Threads that serve clients; 0 uses one per processor.
-        workers: usize = 0,
+        /// Threads that serve clients; 0: one per processor. Conversations have an eighth as many of their own, replication
+        /// a quarter (at least two).
+        threads: usize = 0,
         /// Maximum number of client connections. Further ones receive 503, except requests of operators and probes. 0:
         /// as many as the limit of open files permits.
         max_connections: usize = 0,
@@ -22,6 +34,11 @@ section! {
         unauthenticated_per_address: usize = 512,
         /// Origins from which browsers may open sessions; "*" permits any. Other clients send no Origin header.
         allowed_origins: Vec<String> = vec!["*".to_owned()],
+        /// Pages for browsers: off, or chat for the chat page at `/`. `rookery dev` and `rookery cluster` serve it.
+        web: WebPages = WebPages::Off,
+        /// Addresses of other nodes, like https://n2.example.org, at which the page goes on when its own node is gone.
+        /// Empty behind a proxy that passes clients to any node.
+        web_nodes: Vec<String> = Vec::new(),
         /// Addresses or networks (10.0.0.0/8) of proxies whose X-Forwarded-For header is trusted.
         trusted_proxies: Vec<String> = Vec::new(),
         /// Bearer token for /metrics and /v1/cluster. Empty: open with development tokens, closed otherwise.
@@ -56,6 +73,19 @@ impl ServerConfig {
                 problems.add(
                     "server.trusted_proxies",
                     "must contain addresses like 10.0.0.1 and networks like 10.0.0.0/8",
+                );
+            }
+        }
+        for node in &self.web_nodes {
+            // They become part of a header.
+            let host = node
+                .strip_prefix("https://")
+                .or_else(|| node.strip_prefix("http://"));
+            let in_host = |c: char| c.is_ascii_alphanumeric() || ".:-[]".contains(c);
+            if !host.is_some_and(|host| !host.is_empty() && host.chars().all(in_host)) {
+                problems.add(
+                    "server.web_nodes",
+                    "must contain addresses without a path, like https://n2.example.org",
                 );
             }
         }

@@ -4,7 +4,9 @@ use actix_cors::Cors;
 use actix_web::Error;
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::header::{
+    ACCESS_CONTROL_REQUEST_METHOD, HeaderName, HeaderValue, ORIGIN, X_CONTENT_TYPE_OPTIONS,
+};
 use actix_web::http::{ConnectionType, Method, Version};
 use actix_web::middleware::Next;
 use tracing::Instrument;
@@ -14,10 +16,13 @@ use crate::config::ServerConfig;
 /// Header with the id of a request, in requests and responses.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Paths that no page of another origin may use.
+const NO_CORS: [&str; 2] = ["/v1/server/", "/v1/admin/"];
+
 /// Maximum length in bytes of a request id taken from the client.
 const LONGEST: usize = 64;
 
-/// Assigns the request id, the client's own if it is well-formed, and logs the response status.
+/// Assigns the request id, the client's own if it is well-formed, excludes paths from CORS, and logs the response status.
 pub(super) async fn identify<B: MessageBody>(
     mut request: ServiceRequest,
     next: Next<B>,
@@ -30,6 +35,11 @@ pub(super) async fn identify<B: MessageBody>(
     // Handlers exist for `GET` only. The HTTP encoder omits the body by the method of the request line.
     if request.method() == Method::HEAD {
         request.head_mut().method = Method::GET;
+    }
+    // API keys and admin tokens do not belong into browsers: without `Origin` the CORS layer answers nothing.
+    if NO_CORS.iter().any(|path| request.path().starts_with(path)) {
+        request.headers_mut().remove(ORIGIN);
+        request.headers_mut().remove(ACCESS_CONTROL_REQUEST_METHOD);
     }
     let span = tracing::debug_span!("request", id = id.to_str().unwrap_or_default());
     async move {

@@ -1,8 +1,10 @@
 //! Endpoints for operators and probes: `/livez`, `/readyz`, `/metrics` and `/v1/cluster*`.
 
+use std::future::{Ready, ready};
 use std::rc::Rc;
 
-use actix_web::{HttpRequest, HttpResponse, delete, get, web};
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest, HttpResponse, delete, get, web};
 use cluster::{Cluster, NodeId};
 use protocol::{ConversationId, ErrorCode};
 use serde::{Deserialize, Serialize};
@@ -11,9 +13,15 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::admission;
 use super::problem::{Problem, problem};
-use super::rest::describe::{ApiTag, Operators};
+use super::rest::describe::{ApiTag, HeadErrors, Operators};
 use crate::session::{NodeState, WorkerContext};
 use crate::telemetry::metrics::MetricsRegistry;
+
+/// Refusal of a request without the admin token.
+const NO_OPERATOR: &str = "this request needs the admin token";
+
+/// Request with the admin token.
+pub(super) struct Operator;
 
 /// Query of the owner endpoint.
 #[derive(Deserialize, IntoParams)]
@@ -41,6 +49,7 @@ struct OwnerLocation {
     /// The shard that holds the conversation.
     shard: u16,
     /// The node that owns the shard, or null if no owner is known.
+    #[schema(required)]
     owner: Option<u64>,
     /// The epoch of the owner: the log index of its takeover.
     epoch: u64,
@@ -63,7 +72,9 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 }
 
 /// Reports that the process runs.
-#[utoipa::path(tag = ApiTag::OPERATION, security(()), responses((status = 200, description = "The process runs.", body = State)))]
+#[utoipa::path(tag = ApiTag::OPERATION, security(()), responses(
+    (status = 200, description = "The process runs.", body = State), HeadErrors
+))]
 #[get("/livez")]
 async fn livez() -> HttpResponse {
     HttpResponse::Ok().json(State {
@@ -75,7 +86,7 @@ async fn livez() -> HttpResponse {
 /// Reports whether the node accepts clients.
 #[utoipa::path(tag = ApiTag::OPERATION, security(()), responses(
     (status = 200, description = "The node accepts clients.", body = State),
-    (status = 503, description = "The node does not accept clients; see `reason`.", body = State)
+    (status = 503, description = "The node does not accept clients; see `reason`.", body = State), HeadErrors
 ))]
 #[get("/readyz")]
 async fn readyz(cluster: web::Data<Cluster>, worker: web::Data<Rc<WorkerContext>>) -> HttpResponse {
@@ -105,11 +116,13 @@ async fn metrics(
     if !operator(&request, &worker) {
         return unauthorized();
     }
-    // Both follow from the state of many parts, so they are determined by the scrape and not by each change.
+    // They follow from the state of many parts, so they are determined by the scrape and not by each change.
     let ready = readiness(worker.order(), &cluster).is_ok();
     worker.metrics.ready.set(i64::from(ready));
     let failed = i64::try_from(cluster.failed_replicas()).unwrap_or(i64::MAX);
     worker.metrics.replicas_failed.set(failed);
+    let unowned = i64::try_from(cluster.shards_without_owner()).unwrap_or(i64::MAX);
+    worker.metrics.shards_without_owner.set(unowned);
     HttpResponse::Ok()
         .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
         .body(figures.render())
@@ -206,5 +219,24 @@ fn operator(request: &HttpRequest, worker: &WorkerContext) -> bool {
 }
 
 fn unauthorized() -> HttpResponse {
-    problem(ErrorCode::Unauthenticated, "this request needs the admin token")
+    problem(ErrorCode::Unauthenticated, NO_OPERATOR)
+}
+
+// === impl Operator ===
+
+impl FromRequest for Operator {
+    type Error = Problem;
+    type Future = Ready<Result<Operator, Problem>>;
+
+    fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
+        let worker = request.app_data::<web::Data<Rc<WorkerContext>>>();
+        ready(match worker {
+            Some(worker) if operator(request, worker) => Ok(Operator),
+            Some(_) => Err(Problem::new(ErrorCode::Unauthenticated, NO_OPERATOR)),
+            None => Err(Problem::new(
+                ErrorCode::Internal,
+                "the request has no gateway context",
+            )),
+        })
+    }
 }

@@ -30,15 +30,15 @@ use super::connection_limit::{ConnectionLimiter, refuse_overflow};
 #[cfg(feature = "conformance")]
 use super::mqtt::FreeTopics;
 use super::mqtt::{self, MqttOverTcp};
-use super::rest::LoginRates;
+use super::rest::{KeyRates, LoginRates};
 use super::socketio::EngineTable;
 #[cfg(feature = "conformance")]
 use super::tcp::LineEcho;
 use super::tcp::{TcpProtocol, serve_connection};
 use super::unauthenticated::UnauthenticatedConnections;
 use super::worker_thread::WorkerThread;
-use super::{api, connection_limit, envelope, socketio};
-use crate::auth::{DeviceTokens, LoginService, TokenVerifier};
+use super::{api, description, envelope, front_page, socketio, web_pages};
+use crate::auth::{ApiKeys, DeviceTokens, LoginService, TokenVerifier, UserAccessCache};
 use crate::config::Config;
 use crate::forwarding::RequestForwarder;
 use crate::presence::PresenceReporter;
@@ -61,6 +61,8 @@ pub struct GatewayDeps {
     pub conversations: ShardClient,
     pub login: LoginService,
     pub devices: DeviceTokens,
+    pub api_keys: ApiKeys,
+    pub access: UserAccessCache,
     pub relay: SubscriptionManager,
     pub presence: PresenceReporter,
     pub sessions: SessionRegistry,
@@ -119,11 +121,12 @@ pub fn bind(addr: &str) -> std::io::Result<TcpListener> {
 /// A listener that cannot be used.
 pub fn serve(parts: GatewayDeps, listeners: Listeners) -> std::io::Result<Running> {
     let listener = listeners.http;
-    let workers = connection_limit::workers(&parts.config);
+    let workers = parts.config.threads().clients;
     let addr = listener.local_addr()?;
     // Created outside of the factory closure, which runs once per thread: the rates of an address are those of the
     // node.
     let logins = web::Data::new(LoginRates::new(&parts.config.tuning));
+    let key_rates = web::Data::new(KeyRates::new(&parts.config.limits));
     let engines = web::Data::new(EngineTable::new(
         parts.cluster.node_id().0,
         parts.forwarder.clone(),
@@ -153,7 +156,7 @@ pub fn serve(parts: GatewayDeps, listeners: Listeners) -> std::io::Result<Runnin
         let thread = WorkerThread::current(&parts);
         let app = App::new()
             .into_utoipa_app()
-            .openapi(api::outline())
+            .openapi(description::outline())
             .configure(api::routes);
         let (app, description) = app.split_for_parts();
         // Beside the API: these resources are in no description.
@@ -167,6 +170,9 @@ pub fn serve(parts: GatewayDeps, listeners: Listeners) -> std::io::Result<Runnin
             .configure(cable::routes(&parts.config.cable.path))
             .configure(socketio::routes(&parts.config.socketio.path))
             .configure(mqtt::routes(&parts.config.mqtt.path))
+            .configure(web_pages::routes(&parts.config))
+            // Behind the chat page, whose route for `/` comes first where it is on.
+            .configure(front_page::routes)
             .app_data(web::Data::new(PingWheel::start()))
             .app_data(engines.clone())
             .app_data(web::Data::new(thread.worker.clone()))
@@ -176,6 +182,9 @@ pub fn serve(parts: GatewayDeps, listeners: Listeners) -> std::io::Result<Runnin
             .app_data(logins.clone())
             .app_data(web::Data::new(parts.login.clone()))
             .app_data(web::Data::new(parts.devices.clone()))
+            .app_data(web::Data::new(parts.api_keys.clone()))
+            .app_data(web::Data::new(parts.access.clone()))
+            .app_data(key_rates.clone())
             .app_data(web::Data::new(Rc::new(Api::new(description))))
             .default_service(web::to(api::unknown))
             // The last wrapped is the outermost: refusals of the connection limit get CORS headers and a request id,

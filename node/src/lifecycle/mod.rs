@@ -11,11 +11,13 @@ pub mod shutdown;
 mod error;
 mod parts;
 mod patience;
+mod service_manager;
 mod stop;
 mod threads;
 mod upkeep;
 
 pub use error::Error;
+pub use service_manager::notify_service_manager;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -28,8 +30,10 @@ use tokio::sync::oneshot;
 
 use self::patience::{Patience, is_address_held};
 use self::threads::{ActorRuntime, ClusterRuntime};
-use self::upkeep::{tidy_up, watch_majority};
-use crate::auth::{DeviceTokens, KeyringCache, LoginService, RevocationList, token_verifier};
+use self::upkeep::{measure_space, tidy_up, watch_majority};
+use crate::auth::{
+    ApiKeys, DeviceTokens, KeyringCache, LoginService, RevocationList, UserAccessCache, token_verifier,
+};
 use crate::config::Config;
 use crate::forwarding::RequestForwarder;
 use crate::gateway::connection_limit::{ConnectionLimiter, FileLimit};
@@ -98,16 +102,20 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     // After the listener: opening the store may take long, since it recovers the write-ahead log.
     let store = open_store(&config, budget).await?;
     // Before the actors, which run their disk reads on this runtime.
-    let raft = ClusterRuntime::start(config.cluster.threads)?;
+    let raft = ClusterRuntime::start(config.threads().cluster)?;
     let (actors, service, serve) = ActorRuntime::start(&config, &raft, hook, clock.clone()).await?;
     let metrics = ServerMetrics::default();
-    let sessions = SessionRegistry::new(&config, ended.clone(), metrics.clone(), raft.handle().clone());
+    let access = UserAccessCache::new(service.conversations());
+    let revoked = (ended.clone(), access.clone());
+    let sessions = SessionRegistry::new(&config, revoked, metrics.clone(), raft.handle().clone());
     // Connected before the cluster member starts: the first calls of other nodes may arrive as soon as it does.
     service.serve_sessions(sessions.clone());
     let rates = UserRates::new(RateLimits::from(&*config));
     service.serve_rates(rates.clone());
     let forwarder = RequestForwarder::new(raft.handle().clone());
     service.serve_forwarded(forwarder.clone());
+    let api_keys = ApiKeys::new(service.conversations());
+    service.serve_api_keys(api_keys.clone());
     let (cluster, transport) = start_cluster(&config, &raft, &store, &service, clock).await?;
     // From here on commands reach shard owners. The gateway starts below, so no client command comes earlier.
     service.join(cluster.clone());
@@ -128,7 +136,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         keys.clone(),
         ended.clone(),
     );
-    let auth = Arc::new(auth.with_devices(devices.clone()));
+    let auth = Arc::new(auth.with_devices(devices.clone()).with_access(access.clone()));
     let login =
         LoginService::new(&config, service.conversations(), keys, posts.clone()).map_err(Error::Webhook)?;
     figures.register(|registry| {
@@ -151,6 +159,8 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         conversations: service.conversations(),
         login: login.clone(),
         devices,
+        api_keys,
+        access,
         relay: service.relay(),
         presence: service.presence(),
         sessions: sessions.clone(),
@@ -178,11 +188,15 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     let watch = raft
         .handle()
         .spawn(watch_majority(cluster.clone(), admission.clone()));
-    let tidy = raft.handle().spawn(tidy_up(
+    let tidy_up = tidy_up(
         cluster.clone(),
         store.clone(),
         config.storage.compaction_interval.0,
-    ));
+    );
+    let upkeep = futures::future::join(tidy_up, measure_space(store.clone()));
+    let tidy = raft.handle().spawn(async {
+        upkeep.await;
+    });
     let key_refresh = raft.handle().spawn(login.keep());
     tracing::info!(node = cluster.node_id().0, http = %addr, cluster = config.cluster.advertised(), connections = budget.clients, "serving");
     Ok(Running {

@@ -1,4 +1,5 @@
-//! [`ENDED`](super::ENDED): broadcast of revoked logins.
+//! [`ENDED`](super::ENDED) and [`USER_ACCESS_CHANGED`](super::USER_ACCESS_CHANGED): broadcasts of revoked logins and of
+//! changed access.
 
 use protocol::{ClientMessageId, UserId};
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,16 @@ pub(crate) struct LoginsRevoked {
     pub(crate) logins: Vec<ClientMessageId>,
     /// True if all sessions of the user that came from any login end.
     pub(crate) all: bool,
+}
+
+/// The access of a user has changed: what nodes know of it is outdated.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct UserAccessChanged {
+    pub(crate) user: UserId,
+    /// Logins that the change has ended.
+    pub(crate) logins: Vec<ClientMessageId>,
+    /// True if all sessions of the user end, detached ones included.
+    pub(crate) closes: bool,
 }
 
 #[cfg(test)]
@@ -24,6 +35,14 @@ mod tests {
                 user: UserId::parse("u").unwrap(),
                 logins: vec![ClientMessageId::parse("x").unwrap()],
                 all: true,
+            },
+            &[1, 1, b'u', 1, 1, b'x', 1],
+        );
+        golden(
+            UserAccessChanged {
+                user: UserId::parse("u").unwrap(),
+                logins: vec![ClientMessageId::parse("x").unwrap()],
+                closes: true,
             },
             &[1, 1, b'u', 1, 1, b'x', 1],
         );

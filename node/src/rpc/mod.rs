@@ -9,7 +9,7 @@
 //! | 1 | `SUBMIT` | the shard's owner | `submit::BatchHeader` and the commands → `submit::CommandReplies` |
 //! | 2 | `REGISTER` | the shard's owner | `register::RegisterInterest` → `register::InterestRegistered` |
 //! | 3 | `UNREGISTER` | the shard's owner | `register::UnregisterInterest` → nothing |
-//! | 4 to 18, 23, 28, 31, 40 | queries | the owner of a shard, or of all shards named | the table of `query_method` |
+//! | 4 to 18, 23, 28, 31 to 33, 36, 40 | queries | the owner of a shard, or of all shards named | the table of `query_method` |
 //! | 19 | `REGISTER_PRESENCE` | the owner of the users' shard | `presence::RegisterPresence` → `presence::PresenceRegistered` |
 //! | 20 | `PRESENCE_HEARTBEAT` | an owner of users' shards | `presence::PresenceHeartbeats` → `presence::ForgottenSessions` |
 //! | 21 | `PRESENCE_UPDATES` | a node with a presence registration | `presence::PresenceUpdates` → nothing |
@@ -20,6 +20,8 @@
 //! | 27 | `CANCEL_TRANSFER` | a node that holds a copy | `resume::CancelRequest` → nothing |
 //! | 29 | `LAST_SESSION` | the owner of the user's shard | `presence::LastSessionQuery` → `Option<presence::LastSession>` |
 //! | 30 | `FORWARD` | the node of a client's connection | `forward::ForwardedRequest` → `forward::ForwardedResponse` |
+//! | 34 | `API_KEYS_REVOKED` | every node | nothing → nothing |
+//! | 35 | `USER_ACCESS_CHANGED` | every node | `login::UserAccessChanged` → nothing |
 //! | 41 | `USER_SESSIONS` | every node | `user_sessions::UserSessionsQuery` → `user_sessions::UserSessions` |
 //! | 42 | `END_SESSION` | the node of a session | `user_sessions::EndSessionRequest` → nothing |
 //!
@@ -84,6 +86,10 @@ pub(crate) const CANCEL_TRANSFER: u16 = 27;
 pub(crate) const LAST_SESSION: u16 = 29;
 /// Request of a client to the node that holds its connection.
 pub(crate) const FORWARD: u16 = 30;
+/// Broadcast of the revocation of an API key.
+pub(crate) const API_KEYS_REVOKED: u16 = 34;
+/// Broadcast of a change of a user's access.
+pub(crate) const USER_ACCESS_CHANGED: u16 = 35;
 /// Sessions of a user on a node.
 pub(crate) const USER_SESSIONS: u16 = 41;
 /// End of one session of a user.

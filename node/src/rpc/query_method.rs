@@ -7,9 +7,10 @@ use bytes::Bytes;
 
 use super::RpcError;
 use crate::state_machine::query::{
-    BansQuery, BlocksQuery, DeviceCursorsQuery, DevicesQuery, HistoryRequest, IndexAfter, IndexQuery,
-    KeyringQuery, MembersQuery, MentioningQuery, MessagesQuery, OpenQuery, ProfilesQuery, RangeQuery,
-    ScatterQuery, ShardQuery, SharedWith, SinceQuery, SummariesQuery, SyncQuery, WishesQuery,
+    ApiKeysQuery, AuditQuery, BansQuery, BlocksQuery, DeviceCursorsQuery, DevicesQuery, HistoryRequest,
+    IndexAfter, IndexQuery, KeyringQuery, MembersQuery, MentioningQuery, MessagesQuery, OpenQuery,
+    ProfilesQuery, RangeQuery, ScatterQuery, ShardQuery, SharedWith, SinceQuery, SummariesQuery, SyncQuery,
+    UserAccessQuery, WishesQuery,
 };
 
 /// Query with a method number.
@@ -82,6 +83,9 @@ query_methods! {
     23 one KeyringQuery,
     28 one DevicesQuery,
     31 one DeviceCursorsQuery,
+    32 one ApiKeysQuery,
+    33 one AuditQuery,
+    36 one UserAccessQuery,
     40 each ProfilesQuery,
 }
 

@@ -11,6 +11,7 @@ use prometheus_client::registry::Registry;
 use tokio::runtime::Handle;
 
 use super::dispatch::RpcDispatcher;
+use crate::auth::ApiKeys;
 use crate::forwarding::RequestForwarder;
 use crate::presence::PresenceReporter;
 use crate::presence::reporter::{RateDivision, ReporterDeps};
@@ -148,6 +149,11 @@ impl ChatService {
     /// member runs.
     pub fn serve_forwarded(&self, forwarder: RequestForwarder) {
         self.directory.serve_forwarded(forwarder);
+    }
+
+    /// Registers the API keys, of which other nodes announce revocations. Must be called before the cluster member runs.
+    pub fn serve_api_keys(&self, keys: ApiKeys) {
+        self.directory.serve_api_keys(keys);
     }
 
     /// Returns the handle by which sessions send commands and queries.

@@ -18,6 +18,7 @@ use tracing::debug;
 
 use crate::shard::ephemeral;
 
+use crate::auth::ApiKeys;
 use crate::forwarding::RequestForwarder;
 use crate::presence::registry as users;
 use crate::rpc::submit::{BatchSeq, BatchStreamId, CommandReplies};
@@ -37,6 +38,8 @@ pub(crate) struct RpcDispatcher {
     rates: OnceLock<UserRates>,
     /// Empty until the forwarder of the node is registered.
     forwarder: OnceLock<RequestForwarder>,
+    /// Empty until the API keys of the node are registered.
+    api_keys: OnceLock<ApiKeys>,
     /// Shards that were activated before [`RpcDispatcher::open`]; `None` afterwards.
     early: Mutex<Option<Vec<OwnedShard>>>,
 }
@@ -50,6 +53,7 @@ impl RpcDispatcher {
             sessions: OnceLock::new(),
             rates: OnceLock::new(),
             forwarder: OnceLock::new(),
+            api_keys: OnceLock::new(),
             early: Mutex::new(Some(Vec::new())),
         }
     }
@@ -67,6 +71,11 @@ impl RpcDispatcher {
     /// Registers the forwarder of requests; later calls have no effect.
     pub(crate) fn serve_forwarded(&self, forwarder: RequestForwarder) {
         let _set = self.forwarder.set(forwarder);
+    }
+
+    /// Registers the API keys; later calls have no effect.
+    pub(crate) fn serve_api_keys(&self, keys: ApiKeys) {
+        let _set = self.api_keys.set(keys);
     }
 
     /// Returns the per-user rate limits of this node, or `None` until they are registered.
@@ -179,6 +188,13 @@ impl Service for RpcDispatcher {
             rpc::PRESENCE_HEARTBEAT => super::presence_rpc::heartbeat(&self.shared, from, &body, reply),
             rpc::PRESENCE_UPDATES => self.shared.updates.on_updates(from, &body, reply),
             rpc::PRESENCE => super::presence_rpc::presence(&self.shared, &body, reply),
+            rpc::API_KEYS_REVOKED => {
+                // A node without the keys has no copy of them.
+                if let Some(keys) = self.api_keys.get() {
+                    keys.forget();
+                }
+                reply.send(Ok(rpc::encode(&())));
+            }
             rpc::LAST_SESSION => super::presence_rpc::last_session(&self.shared, &body, reply),
             // Sessions are registered during startup; until then the caller may retry.
             _ if SessionRegistry::serves(method) => match self.sessions.get() {

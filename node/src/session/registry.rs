@@ -29,7 +29,7 @@ use self::session_table::{SessionEntry, SessionTable};
 use super::actor::Session;
 use super::lifecycle::{BarrierGuard, SubscriptionBarrier};
 use super::messages::{Terminate, TokenRevoked};
-use crate::auth::RevocationList;
+use crate::auth::{RevocationList, UserAccessCache};
 use crate::commands::FollowingSessions;
 use crate::config::{Config, HumanSize};
 use crate::rpc;
@@ -55,6 +55,7 @@ pub(super) struct SessionIdentity {
 struct Inner {
     bounds: RegistryBounds,
     ended: RevocationList,
+    access: UserAccessCache,
     runtime: Handle,
     metrics: ServerMetrics,
     cluster: OnceLock<Cluster>,
@@ -79,7 +80,7 @@ impl SessionRegistry {
     #[must_use]
     pub fn new(
         config: &Config,
-        ended: RevocationList,
+        (ended, access): (RevocationList, UserAccessCache),
         metrics: ServerMetrics,
         runtime: Handle,
     ) -> SessionRegistry {
@@ -95,6 +96,7 @@ impl SessionRegistry {
             inner: Arc::new(Inner {
                 bounds,
                 ended,
+                access,
                 runtime,
                 metrics,
                 cluster: OnceLock::new(),
@@ -138,15 +140,17 @@ impl SessionRegistry {
         self.inner.barrier.begins(user)
     }
 
-    /// Registers an open session. Returns `false` if its login was revoked meanwhile.
+    /// Registers an open session. Returns `false` if its login, or the access of its user behind this version, was
+    /// revoked meanwhile.
     pub(super) fn opened(
         &self,
         sid: SessionId,
         who: SessionIdentity,
-        login: Option<ClientMessageId>,
+        (login, access_version): (Option<ClientMessageId>, u64),
         since_ms: u64,
         addr: Addr<Session>,
     ) -> bool {
+        let user = who.user.clone();
         let entry = SessionEntry {
             who,
             login: login.clone(),
@@ -158,6 +162,7 @@ impl SessionRegistry {
         self.inner.table.lock().sessions.insert(sid.secret, entry);
         // Checked after the insert: a revocation that arrives from now on finds the session in the table.
         !login.is_some_and(|login| self.inner.ended.holds(&login))
+            && self.inner.access.is_current(&user, access_version)
     }
 
     /// Records the login of a renewed token.
@@ -174,11 +179,28 @@ impl SessionRegistry {
         for login in &over.logins {
             self.inner.ended.add(login.clone(), now);
         }
-        let mut table = self.inner.table.lock();
-        let theirs = |entry: &SessionEntry| {
+        self.end_sessions(|entry| {
             let login = entry.login.as_ref();
             entry.who.user == over.user && login.is_some_and(|login| over.all || over.logins.contains(login))
-        };
+        });
+    }
+
+    /// Forgets the access of a user, which has changed, and ends the user's sessions unless the change permits them.
+    fn access_changed(&self, change: rpc::login::UserAccessChanged) {
+        let now = Instant::now();
+        // Before the table is searched: a session that opens concurrently finds the change.
+        self.inner.access.forget(&change.user, now);
+        for login in change.logins {
+            self.inner.ended.add(login, now);
+        }
+        if change.closes {
+            self.end_sessions(|entry| entry.who.user == change.user);
+        }
+    }
+
+    /// Ends sessions, which cannot be resumed.
+    fn end_sessions(&self, theirs: impl Fn(&SessionEntry) -> bool) {
+        let mut table = self.inner.table.lock();
         let found = table.sessions.iter().filter(|(_, entry)| theirs(entry));
         let found: Vec<u128> = found.map(|(secret, _)| *secret).collect();
         let remember = self.inner.bounds.detached;

@@ -13,7 +13,8 @@ use super::context::ShardContext;
 use super::inbound_batch::PendingCommand;
 use super::pending_header::{PendingHeader, PendingSubject};
 use super::recent::RecentSubject;
-use crate::rpc::login::LoginsRevoked;
+use crate::rpc;
+use crate::rpc::login::{LoginsRevoked, UserAccessChanged};
 use crate::rpc::submit::{AppliedReply, CommandReply};
 use crate::state_machine::{
     ApplyEffect, CommandResult, EventEnvelope, LARGE_CONVERSATION, LoginKey, LoginOutcome, OutboxOutcome,
@@ -35,6 +36,9 @@ pub(crate) fn on_applied(core: &ShardContext, pending: PendingCommand, outcome: 
         }
         ShardOutcome::Login(LoginOutcome::Ended { families, all }) => {
             logins_ended(core, &header, &families, all);
+        }
+        ShardOutcome::Login(LoginOutcome::ApiKeyRevoked) => {
+            core.shared.revocations.send(rpc::API_KEYS_REVOKED, &());
         }
         // Sessions that are not subscribed to the conversation subscribe on this.
         ShardOutcome::Outbox(OutboxOutcome::Moved(moved)) => {
@@ -108,6 +112,14 @@ fn user_changed(core: &ShardContext, header: &PendingHeader, outcome: UserOutcom
             changed: true,
             member: true,
         } => core.fanout.joined(core, user, &conversation),
+        UserOutcome::AccessChanged { logins, closes } => {
+            let changed = UserAccessChanged {
+                user: user.clone(),
+                logins: logins.iter().map(TokenFamilyId::login).collect(),
+                closes,
+            };
+            core.shared.revocations.send(rpc::USER_ACCESS_CHANGED, &changed);
+        }
         // A repeated change is not announced.
         UserOutcome::Profile { ver, changed: true } => {
             core.users.send(|users| users.profile_changed(user, ver));
@@ -139,6 +151,7 @@ pub(crate) fn answer_of(outcome: &ShardOutcome) -> CommandReply {
             UserOutcome::Recorded
             | UserOutcome::Indexed { .. }
             | UserOutcome::Blocked { .. }
+            | UserOutcome::AccessChanged { .. }
             | UserOutcome::Profile { .. },
         )
         | ShardOutcome::Outbox(_)
@@ -185,9 +198,10 @@ fn logins_ended(core: &ShardContext, header: &PendingHeader, families: &[TokenFa
         true => users.ended(user, None),
         false => logins.iter().for_each(|login| users.ended(user, Some(login))),
     });
-    core.shared.revocations.send(&LoginsRevoked {
+    let revoked = LoginsRevoked {
         user: user.clone(),
         logins,
         all,
-    });
+    };
+    core.shared.revocations.send(rpc::ENDED, &revoked);
 }

@@ -65,14 +65,16 @@ fn needs(header: &PendingHeader) -> CommandNeeds {
         may_create,
         may_admit,
     };
+    // The system needs no membership, and its refusal for a missing conversation must not outlive the creation.
+    let of_member = !header.user().is_some_and(UserId::is_system);
     match header.kind.membership_rule() {
-        MembershipRule::Required => needs(true, true, false, false),
+        MembershipRule::Required => needs(true, of_member, false, false),
         // A direct send creates the conversation on demand; the `d_` prefix marks it.
         MembershipRule::RequiredUnlessDirect => {
             let direct = header
                 .conversation()
                 .is_some_and(|conv| conv.as_str().starts_with("d_"));
-            needs(!direct, !direct, direct, direct)
+            needs(!direct, !direct && of_member, direct, direct)
         }
         MembershipRule::Creates => needs(false, false, true, true),
         MembershipRule::Joins => needs(true, false, false, true),

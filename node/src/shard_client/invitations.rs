@@ -1,4 +1,4 @@
-//! Commands that make others members: creation of a conversation and invitation. Both request consent first.
+//! Commands that make others members: creation of a conversation and invitation. Those of users request consent first.
 
 use protocol::{ClientMessageId, ConversationId, ConversationKind, UserId};
 
@@ -51,22 +51,12 @@ impl ShardClient {
             title,
             data,
         } = spec;
-        let mut conv = match (kind, members.as_slice()) {
+        let conv = match (kind, members.as_slice()) {
             (ConversationKind::Direct, [peer]) => ConversationId::direct(&user, peer),
-            _ => new_id(kind, self.clock().now_ms()),
+            // Other than one peer is refused by the state machine, in the shard of any id.
+            (ConversationKind::Direct, _) => new_id(kind, self.clock().now_ms()),
+            _ => self.reserve(&user, kind, &cid).await?,
         };
-        // The user's shard maps the `cid` to one id first: a repeated `create` must not create a second conversation.
-        if kind != ConversationKind::Direct {
-            let op = UserOp::Reserve {
-                conversation: conv,
-                cid: cid.clone(),
-            };
-            let user = user.clone();
-            conv = match self.submit_command(ShardCommand::User { user, op }).await? {
-                AppliedReply::Reserved(conversation) => conversation,
-                _ => return Err(AppliedReply::unexpected()),
-            };
-        }
         // Either user may write to the other without consent; a block is checked in the direct conversation itself.
         let why = match kind {
             ConversationKind::Direct => None,
@@ -89,6 +79,58 @@ impl ShardClient {
             exclude_session: skip,
         };
         self.submit(conv, origin, op).await
+    }
+
+    /// Creates a conversation in the name of the system, or returns the one that this `cid` of the system created before.
+    /// The first of `members` becomes the owner. Consents are not requested: a back end acts by the scope of its key.
+    pub async fn create_as_system(
+        &self,
+        cid: ClientMessageId,
+        spec: ConversationSpec,
+    ) -> Result<CommandAck, CommandError> {
+        let user = UserId::system();
+        let conv = match (spec.kind, spec.members.as_slice()) {
+            (ConversationKind::Direct, [one, other]) => ConversationId::direct(one, other),
+            (ConversationKind::Direct, _) => new_id(spec.kind, self.clock().now_ms()),
+            _ => self.reserve(&user, spec.kind, &cid).await?,
+        };
+        let origin = CommandOrigin {
+            user,
+            cid: Some(cid),
+            exclude_session: 0,
+        };
+        let ConversationSpec {
+            kind,
+            members,
+            title,
+            data,
+        } = spec;
+        let op = ConversationOp::Create {
+            kind,
+            members,
+            title,
+            data,
+        };
+        self.submit(conv, origin, op).await
+    }
+
+    /// Returns the id of the conversation that the `cid` of a user creates. The user's shard maps the `cid` to one id
+    /// first: a repeated `create` must not create a second conversation.
+    async fn reserve(
+        &self,
+        user: &UserId,
+        kind: ConversationKind,
+        cid: &ClientMessageId,
+    ) -> Result<ConversationId, CommandError> {
+        let op = UserOp::Reserve {
+            conversation: new_id(kind, self.clock().now_ms()),
+            cid: cid.clone(),
+        };
+        let user = user.clone();
+        match self.submit_command(ShardCommand::User { user, op }).await? {
+            AppliedReply::Reserved(conversation) => Ok(conversation),
+            _ => Err(AppliedReply::unexpected()),
+        }
     }
 
     /// Adds a user to a conversation, if that user consents. The consent is requested before the command is queued, so

@@ -108,6 +108,22 @@ impl ShardClient {
             .map(|_| ())
     }
 
+    /// Changes the access of a user on every node; without a value only the sessions of the user end.
+    pub(crate) async fn put_access(
+        &self,
+        user: UserId,
+        deactivated: Option<bool>,
+        before_s: Option<u64>,
+    ) -> Result<(), CommandError> {
+        let op = UserOp::PutAccess {
+            deactivated,
+            before_s,
+        };
+        self.submit_command(ShardCommand::User { user, op })
+            .await
+            .map(|_| ())
+    }
+
     /// Changes the profile of a user.
     pub async fn put_profile(&self, user: UserId, patch: &UpdateProfile) -> Result<(), CommandError> {
         let op = profiles::change(patch);
@@ -227,6 +243,12 @@ impl ShardClient {
     /// Returns the presence of `user` as visible to `viewer`. A blocked viewer gets no state later than the block.
     pub async fn presence(&self, viewer: &UserId, user: &UserId) -> Result<VisiblePresence, CommandError> {
         presence_query::presence(&self.shared, viewer, user).await
+    }
+
+    /// Returns the presence of each user in the given order, for the cluster itself; `None` if the owner of the user's
+    /// shard can't be reached.
+    pub(crate) async fn presence_of_all(&self, users: &[UserId]) -> Vec<Option<VisiblePresence>> {
+        presence_query::of_all(&self.shared, users).await
     }
 
     /// Returns the id of the last session of a device, connected or waiting, on any node.

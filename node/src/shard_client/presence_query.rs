@@ -67,6 +67,34 @@ pub(crate) async fn blocks(
     Ok(found.view.blocked.is_some())
 }
 
+/// Returns the presence of each user in the given order, without regard to blocks; `None` if no owner was reached. One
+/// query per shard.
+pub(crate) async fn of_all(shared: &Arc<ClientContext>, users: &[UserId]) -> Vec<Option<VisiblePresence>> {
+    let mut visible = vec![None; users.len()];
+    let Some(cluster) = shared.cluster() else {
+        return visible;
+    };
+    let mut shards: BTreeMap<ShardId, Vec<usize>> = BTreeMap::new();
+    for (at, user) in users.iter().enumerate() {
+        shards.entry(cluster.shard_of(user)).or_default().push(at);
+    }
+    let questions = shards.into_iter().map(|(shard, positions)| async move {
+        let question = PresenceQuery {
+            shard: shard.0,
+            viewer: None,
+            users: positions.iter().map(|at| users[*at].clone()).collect(),
+        };
+        let found = ask::<_, Asked>(shared, shard, rpc::PRESENCE, &question).await;
+        (positions, found.unwrap_or_default())
+    });
+    for (positions, found) in join_all(questions).await {
+        for (at, found) in positions.into_iter().zip(found) {
+            visible[at] = Some(visible_to(found.view));
+        }
+    }
+    visible
+}
+
 /// Returns, per user in the given order, true if the user has a connected session on any node; `None` if no owner was
 /// reached. One query per shard.
 pub(crate) async fn live(shared: &Arc<ClientContext>, users: &[UserId]) -> Vec<Option<bool>> {

@@ -115,6 +115,17 @@ impl<'a, T: RowWriter> ApplyContext<'a, T> {
         Ok(slot.row.clone())
     }
 
+    /// Returns the row of the author of a command, which holds the results of its keys. The system has one without
+    /// having been a member.
+    pub(super) fn author(
+        &mut self,
+        conv: &ConversationId,
+        user: &UserId,
+    ) -> Result<Option<MemberRow>, Error> {
+        let row = self.member(conv, user)?;
+        Ok(row.or_else(|| user.is_system().then(MemberRow::non_member)))
+    }
+
     pub(super) fn set_member(&mut self, conv: &ConversationId, user: &UserId, row: MemberRow) {
         self.members.insert(
             (conv.clone(), user.clone()),

@@ -9,6 +9,7 @@ use protocol::{
 };
 use serde::Deserialize;
 
+use super::api_keys::{ApiKeyId, KeyScopes};
 use super::command::ActivityNote;
 use super::consent::AdditionLimits;
 use super::device_cursors::DeviceCursors;
@@ -40,11 +41,13 @@ decoded!(
     u64,
     ActivityNote,
     AdditionLimits,
+    ApiKeyId,
     AttemptLimit,
     ConversationKind,
     GroupInvite,
     HistoryVisibility,
     KeyRotationPolicy,
+    KeyScopes,
     LoginCodeId,
     OutboxId,
     Role,

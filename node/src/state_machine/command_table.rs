@@ -9,6 +9,7 @@ use protocol::{
     ClientMessageId, ConversationId, ConversationKind, GroupInvite, HistoryVisibility, Role, UserId,
 };
 
+use super::api_keys::{ApiKeyId, KeyScopes};
 use super::command::ActivityNote;
 use super::command_codec::{PayloadField, commands};
 use super::consent::AdditionLimits;
@@ -137,6 +138,12 @@ commands! {
             /// True to add, false to remove.
             on: bool,
         };
+        /// Makes `who` a member, or sets the role of a member. A state that holds already is acknowledged.
+        PutMember = 19, level 1, Required {
+            who: UserId,
+            /// Role of the member; `None` leaves that of a member unchanged.
+            role: Option<Role>,
+        };
     }
 
     /// Operations on the rows of a user, in the shard of the user.
@@ -190,6 +197,14 @@ commands! {
             cursors: Option<DeviceCursors>,
             /// Time in milliseconds until they expire.
             valid_ms: u64,
+        };
+        /// Changes the access of the user, ends logins that it refuses, and closes the user's sessions unless it
+        /// activates the user again.
+        PutAccess = 71, level 1, Irrelevant {
+            /// True to deactivate the user, false to activate it; `None` leaves it unchanged.
+            deactivated: Option<bool>,
+            /// Time in seconds since the epoch before which tokens are refused; `None` leaves it unchanged.
+            before_s: Option<u64>,
         };
         /// Changes the user's profile. `None` leaves a value unchanged, an empty text removes it.
         PutProfile = 72, level 1, Irrelevant {
@@ -284,6 +299,30 @@ commands! {
             id: LoginCodeId,
             /// Attempt that used the code.
             attempt: u64,
+        };
+        /// Creates an API key, in the shard of the keyring.
+        CreateApiKey = 106, level 1, Irrelevant {
+            id: ApiKeyId,
+            /// SHA-256 hash of the whole key.
+            secret: SecretBytes,
+            name: Box<str>,
+            scopes: KeyScopes,
+            /// End in milliseconds since the epoch; `None` for a key without one.
+            expires_ms: Option<u64>,
+        };
+        /// Revokes an API key.
+        RevokeApiKey = 107, level 1, Irrelevant { id: ApiKeyId };
+        /// Appends an entry to the audit log, before the change that it records.
+        Audit = 108, level 1, Irrelevant {
+            /// Random number; a retry with the same one is not recorded again.
+            nonce: u64,
+            key: ApiKeyId,
+            /// Kind of the change.
+            act: Box<str>,
+            /// Conversation or user that the change concerns.
+            target: Box<str>,
+            /// Number of items that the request names.
+            count: u32,
         };
     }
 

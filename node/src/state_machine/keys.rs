@@ -20,6 +20,7 @@
 //!                user 4 !ms:u64 conv      the user's conversations by time of last activity, the latest first
 //!                user 8                   own settings of the user that concern others
 //!                user 9 by 0 conv 0 cid   counted addition of the user by another
+//!                user 10                  access of the user
 //!                user 11                  profile of the user
 //! Outbox         0 index:u64 n:u32        change for another shard
 //!                1 conv                   activity watch of a conversation
@@ -32,13 +33,19 @@
 //!                4                        keyring of the cluster
 //!                5 user 0 token           device token
 //!                6 user 0 device          cursors of a device
+//!                7 id                     API key
+//!                8                        head of the audit log
+//!                9 n:u64                  entry of the audit log
+//!                10 nonce:u64             number of a request that is in the audit log
 //! ```
 //! Numbers are big-endian. Ids contain no byte below 16 (a cid may, and comes last). So no key is a prefix of another
 //! conversation's key, and the kinds of rows that share a table are disjoint ranges. A login key is that of
-//! [`LoginKey::bytes`], a code, a family and a device token are 16 bytes; the name of a device may hold any text.
+//! [`LoginKey::bytes`], a code, a family and a device token are 16 bytes, the id of an API key is 10; the name of a device
+//! may hold any text.
 
 use protocol::{ClientMessageId, ConversationId, Role, UserId};
 
+use super::api_keys::ApiKeyId;
 use super::login::{LoginCodeId, LoginKey, TokenFamilyId};
 use super::outcome::OutboxId;
 
@@ -50,9 +57,14 @@ const FOURTH: u8 = 3;
 const FIFTH: u8 = 4;
 const SIXTH: u8 = 5;
 const SEVENTH: u8 = 6;
+const EIGHTH: u8 = 7;
 const WISHES: u8 = 8;
 const ADDED: u8 = 9;
+const ACCESS: u8 = 10;
 const PROFILE: u8 = 11;
+/// Kinds of rows of the audit log in the table of logins.
+const AUDIT: u8 = 9;
+const AUDIT_NONCE: u8 = 10;
 
 /// Returns a key of two parts of the first kind.
 pub(super) fn pair(first: &str, second: &str) -> Vec<u8> {
@@ -244,6 +256,11 @@ pub(super) fn added_by_anybody(user: &UserId) -> (Vec<u8>, Vec<u8>) {
     )
 }
 
+/// Returns the key of the access of a user.
+pub(super) fn access(user: &UserId) -> Vec<u8> {
+    joined(user.as_str(), ACCESS, "")
+}
+
 /// Key of the webhook policy.
 pub(super) const HOOKS: [u8; 1] = [FIRST];
 
@@ -335,6 +352,44 @@ pub(super) fn device_cursors(user: &UserId, device: &str) -> Vec<u8> {
 pub(super) fn all_device_cursors(user: &UserId) -> (Vec<u8>, Vec<u8>) {
     let prefix = |end: u8| [&[SEVENTH], user.as_str().as_bytes(), &[end]].concat();
     (prefix(0), prefix(1))
+}
+
+/// Returns the key of an API key.
+pub(super) fn api_key(id: ApiKeyId) -> Vec<u8> {
+    [&[EIGHTH], &id.0[..]].concat()
+}
+
+/// Returns the range of the API keys.
+pub(super) fn api_keys() -> (Vec<u8>, Vec<u8>) {
+    (vec![EIGHTH], vec![EIGHTH + 1])
+}
+
+/// Returns the id of an API key from its key.
+pub(super) fn api_key_id(key: &[u8]) -> Option<ApiKeyId> {
+    Some(ApiKeyId(key.strip_prefix(&[EIGHTH])?.try_into().ok()?))
+}
+
+/// Key of the head of the audit log.
+pub(super) const AUDIT_HEAD: [u8; 1] = [EIGHTH + 1];
+
+/// Returns the key of an entry of the audit log.
+pub(super) fn audit_entry(seq: u64) -> Vec<u8> {
+    [&[AUDIT], &seq.to_be_bytes()[..]].concat()
+}
+
+/// Returns the range of the entries of the audit log below `before`.
+pub(super) fn audit_entries_before(before: Option<u64>) -> (Vec<u8>, Vec<u8>) {
+    (vec![AUDIT], before.map_or_else(|| vec![AUDIT + 1], audit_entry))
+}
+
+/// Returns the number of an entry of the audit log from its key.
+pub(super) fn audit_seq(key: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(key.strip_prefix(&[AUDIT])?.try_into().ok()?))
+}
+
+/// Returns the key of the number of a request that is in the audit log.
+pub(super) fn audit_nonce(nonce: u64) -> Vec<u8> {
+    [&[AUDIT_NONCE], &nonce.to_be_bytes()[..]].concat()
 }
 
 /// Returns the key of the expiry entry of another row.

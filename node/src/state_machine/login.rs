@@ -107,6 +107,8 @@ pub enum LoginOutcome {
         /// The family first, then the device tokens.
         families: Vec<TokenFamilyId>,
     },
+    /// An API key is revoked, so every node has to read the keys again.
+    ApiKeyRevoked,
 }
 
 /// Attempts of one subject within the window.

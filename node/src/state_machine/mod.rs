@@ -19,6 +19,8 @@ mod consent;
 
 mod login;
 
+mod api_keys;
+
 mod tables;
 
 mod apply;
@@ -37,11 +39,13 @@ mod profile;
 mod row_store;
 mod rows;
 mod rules;
+mod user_access;
 
 mod outcome;
 
 pub mod query;
 
+pub use self::api_keys::{ApiKeyId, KeyScope, KeyScopes};
 pub use self::apply::ShardStateMachine;
 pub use self::command::{ActivityNote, CommandDecodeError, CommandOrigin, ShardCommand};
 pub(crate) use self::command_header::CommandHeader;
@@ -56,6 +60,7 @@ pub use self::outcome::{
 pub use self::row_store::RowReader;
 pub use self::rules::LARGE_CONVERSATION;
 pub use self::tables::{ChatTable, TABLES};
+pub use self::user_access::UserAccess;
 
 #[cfg(test)]
 mod tests;
@@ -72,7 +77,7 @@ pub use login::{
 };
 pub(crate) use outcome::error_number;
 pub(crate) use query::{
-    DeviceTokenEntry, Direction, LoggedEvent, MembershipSpan, OutboxEntry, PresenceVisibility, QueuedWebhook,
-    RetentionPage, WatchedConversation, WebhookBacklog,
+    ApiKeyEntry, AuditEntry, DeviceTokenEntry, Direction, LoggedEvent, MembershipSpan, OutboxEntry,
+    PresenceVisibility, QueuedWebhook, RetentionPage, WatchedConversation, WebhookBacklog,
 };
 pub use query::{PlacedEntry, QueryError, RetentionPolicies, RetentionPolicy};

@@ -7,7 +7,7 @@ use protocol::{ConversationId, EncodedEvent, ErrorCode, Event, MembershipChange,
 use serde::{Deserialize, Serialize};
 
 use super::consent::AdditionVerdict;
-use super::login::LoginOutcome;
+use super::login::{LoginOutcome, TokenFamilyId};
 use super::query::LoggedEvent;
 
 /// Version byte of the encoding.
@@ -74,6 +74,13 @@ pub enum UserOutcome {
         ver: u64,
         /// False if it had these values already.
         changed: bool,
+    },
+    /// The access of the user was set.
+    AccessChanged {
+        /// Logins that ended by it.
+        logins: Vec<TokenFamilyId>,
+        /// True if the sessions of the user end.
+        closes: bool,
     },
 }
 

@@ -15,8 +15,10 @@
 //! Nobody acts on a higher or equal role, except owners among themselves. A direct conversation has two fixed members
 //! and no title: nobody invites, kicks, bans, leaves, or changes shared settings. A user whom the peer blocks may only
 //! do what has no effect on the peer.
+//!
+//! The system, in whose name a back end acts, has the permissions of an owner without being a member.
 
-use protocol::{ConversationKind, Role};
+use protocol::{ConversationKind, Role, UserId};
 
 /// Permission that a command needs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,8 +52,8 @@ pub(super) enum Permission {
     Set,
 }
 
-/// Size of the largest conversation in which members see each other's cursors and typing, and in which each window with
-/// new messages has its activity note.
+/// Size of the largest conversation in which members see each other's cursors and typing, whose absent members the
+/// webhook is told, and in which each window with new messages has its activity note.
 pub const LARGE_CONVERSATION: u64 = 256;
 
 /// Error text for a user whom the peer blocks.
@@ -96,6 +98,15 @@ pub(super) fn may(kind: ConversationKind, role: Role, act: Permission) -> Result
         Permission::Set => "only owners and admins may change title and settings",
         Permission::Leave => "may not leave",
     })
+}
+
+/// Returns the role by which the permissions of a user are decided; `None` for a non-member. The system acts with the
+/// permissions of an owner in every conversation, without being a member: a back end acts by the scope of its key alone.
+pub(super) fn role_of(user: &UserId, membership: Option<Role>) -> Option<Role> {
+    match user.is_system() {
+        true => Some(Role::Owner),
+        false => membership,
+    }
 }
 
 /// Returns the initial role of a new member other than the creator.

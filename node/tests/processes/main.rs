@@ -18,4 +18,6 @@ mod people;
 mod resume;
 mod retention;
 mod room;
+mod server_api;
 mod state;
+mod terminal_client;

@@ -4,6 +4,7 @@
 mod consent;
 mod conversations;
 mod custom_data;
+mod descriptions;
 mod devices;
 mod envelope;
 mod examples;
@@ -19,5 +20,6 @@ mod profiles;
 mod rates;
 mod reading;
 mod refusals;
+mod server_api;
 mod sessions;
 mod shapes;

@@ -60,8 +60,10 @@ pub struct ConversationSnapshot {
     pub kind: ConversationKind,
     /// Title of the conversation; null if it has none.
     #[serde(default)]
+    #[schema(required)]
     pub title: Option<String>,
     /// The user's role; null if the user is no member.
+    #[schema(required)]
     pub role: Option<Role>,
     /// The last event of the log; live events continue at `last.s + 1`.
     pub last: LastEvent,
@@ -71,9 +73,11 @@ pub struct ConversationSnapshot {
     pub delivered: u64,
     /// True if notifications are muted for this user.
     #[serde(default)]
+    #[schema(required)]
     pub muted: bool,
     /// True if the user's clients show the conversation on top.
     #[serde(default)]
+    #[schema(required)]
     pub pinned: bool,
     /// History that a new member may read.
     #[serde(default, skip_serializing_if = "Option::is_none")]

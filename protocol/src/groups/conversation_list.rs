@@ -39,6 +39,7 @@ pub struct ConversationList {
     pub items: Vec<ConversationListItem>,
     /// Cursor of the next page; null after the last page.
     #[serde(default)]
+    #[schema(required)]
     pub next: Option<String>,
     /// Profiles of the users that the response names, by their ids. Left out are users without a profile, and those whose
     /// shard did not respond in time.
@@ -57,30 +58,39 @@ pub struct ConversationListItem {
     pub kind: ConversationKind,
     /// Title of the conversation; null if it has none.
     #[serde(default)]
+    #[schema(required)]
     pub title: Option<String>,
     /// The user's role; null if the row is stale.
     #[serde(default)]
+    #[schema(required)]
     pub role: Option<Role>,
     /// The last message in its current state; null if there is none, the user may not read it, or the row is stale.
     #[serde(default)]
+    #[schema(required)]
     pub last: Option<EncodedEvent>,
     /// Number of messages above the read cursor that the user may read.
     #[serde(default)]
+    #[schema(required)]
     pub unread: u64,
     /// Number of unread messages that mention the user.
     #[serde(default)]
+    #[schema(required)]
     pub mentions: u64,
     /// The user's read cursor.
     #[serde(default)]
+    #[schema(required)]
     pub read: u64,
     /// The user's delivered cursor.
     #[serde(default)]
+    #[schema(required)]
     pub delivered: u64,
     /// True if notifications are muted for this user.
     #[serde(default)]
+    #[schema(required)]
     pub muted: bool,
     /// True if the user's clients show the conversation on top.
     #[serde(default)]
+    #[schema(required)]
     pub pinned: bool,
     /// The other user of a direct conversation; absent in groups and channels.
     #[serde(default, skip_serializing_if = "Option::is_none")]

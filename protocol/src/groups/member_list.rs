@@ -34,6 +34,7 @@ pub struct MembersResponse {
     pub items: Vec<ConversationMember>,
     /// Cursor of the next page; null after the last page.
     #[serde(default)]
+    #[schema(required)]
     pub next: Option<String>,
     /// Profiles of the users that the response names, by their ids. Left out are users without a profile, and those whose
     /// shard did not respond in time.
@@ -68,6 +69,7 @@ pub struct BanList {
     pub items: Vec<BanEntryRow>,
     /// Cursor of the next page; null after the last page.
     #[serde(default)]
+    #[schema(required)]
     pub next: Option<String>,
 }
 

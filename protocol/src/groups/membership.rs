@@ -95,6 +95,7 @@ pub struct MemberEvent {
     pub member: UserId,
     /// The new role; null if the user is no longer a member.
     #[serde(default)]
+    #[schema(required)]
     pub role: Option<Role>,
     /// Kind of the membership change.
     #[serde(rename = "why")]

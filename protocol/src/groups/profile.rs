@@ -72,6 +72,7 @@ pub struct BlockList {
     pub items: Vec<UserId>,
     /// The cursor of the next page, null after the last.
     #[serde(default)]
+    #[schema(required)]
     pub next: Option<String>,
 }
 

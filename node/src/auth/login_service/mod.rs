@@ -25,6 +25,7 @@ use super::identifier::LoginIdentifier;
 use super::keyring::{AccessTokenClaims, ActiveKeyring, KeyringCache, OtpChallenge, RefreshToken};
 pub(crate) use super::otp_delivery::CONCURRENT as CONCURRENT_DELIVERIES;
 use super::otp_delivery::OtpDelivery;
+use super::token_verifier::TokenError;
 use crate::config::{self, Config};
 use crate::shard_client::{CommandError, ShardClient};
 use crate::state_machine::{AttemptLimit, LoginOp as Step, LoginOutcome};
@@ -110,6 +111,11 @@ impl LoginService {
 
     /// Registers the step counter.
     pub fn register(&self, registry: &mut Registry) {
+        // The outcomes to watch begin with 0, so that the first one is an increase.
+        let watched = ["ask", "verify", "refresh", "logout"].map(|step| (step, "done"));
+        for (step, outcome) in watched.into_iter().chain([("refresh", "reused")]) {
+            drop(self.inner.steps.get_or_create(&LoginLabels { step, outcome }));
+        }
         registry.register(
             "login_steps",
             "Login requests, by outcome",
@@ -179,7 +185,10 @@ impl LoginService {
         let address =
             LoginIdentifier::parse(to).map_err(|why| CommandError::new(ErrorCode::BadRequest, why))?;
         let settings = &self.inner.settings;
-        let window_ms = self.inner.tuning.code_window.as_millis();
+        let (window_ms, code_ttl) = (
+            self.inner.tuning.code_window.as_millis(),
+            self.inner.tuning.code_ttl,
+        );
         let limit = AttemptLimit {
             most: settings.codes_per_ip,
             window_ms,
@@ -199,7 +208,7 @@ impl LoginService {
         let put = Step::PutCode {
             id: challenge.id(),
             code: ring.code(&challenge, &code),
-            valid_ms: settings.code_ttl.as_millis(),
+            valid_ms: code_ttl.as_millis(),
             limit: AttemptLimit {
                 most: settings.codes_per_identifier,
                 window_ms,
@@ -208,7 +217,7 @@ impl LoginService {
         let put = self.inner.conversations.login(challenge.key(), put).await;
         within(put.map_err(not_now)?)?;
 
-        let expires_in = settings.code_ttl.as_millis() / 1_000;
+        let expires_in = code_ttl.as_millis() / 1_000;
         // Delivered after the commit, so that every delivered code can be verified.
         self.inner.delivery.deliver(&address, &code, expires_in).await?;
         Ok(CodeRequested {
@@ -247,7 +256,13 @@ impl LoginService {
             valid_ms: self.inner.settings.refresh_token_ttl.as_millis(),
         };
         let opened = self.inner.conversations.login(token.key(), open).await;
-        let tokens = opened.map_err(not_now).and_then(|_| self.tokens(&ring, &token));
+        let tokens = opened.map_err(not_now).and_then(|opened| match opened {
+            LoginOutcome::Refused => {
+                let refused = TokenError::Deactivated;
+                Err(CommandError::new(refused.code(), refused.to_string()))
+            }
+            _ => self.tokens(&ring, &token),
+        });
         if tokens.is_err() {
             // The client has no tokens, so the code has to work at its next try. A family that was opened all the same
             // has no client, and expires. Without success here the user needs another code.
@@ -283,9 +298,10 @@ impl LoginService {
                     .inc();
                 Err(invalid())
             }
-            LoginOutcome::Refused | LoginOutcome::Limited { .. } | LoginOutcome::Ended { .. } => {
-                Err(invalid())
-            }
+            LoginOutcome::Refused
+            | LoginOutcome::Limited { .. }
+            | LoginOutcome::Ended { .. }
+            | LoginOutcome::ApiKeyRevoked => Err(invalid()),
         }
     }
 

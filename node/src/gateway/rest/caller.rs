@@ -30,6 +30,8 @@ pub(in crate::gateway) struct AuthenticatedUser {
     pub(in crate::gateway) login: Option<ClientMessageId>,
     /// Only device that may use the token; `None` for any.
     pub(in crate::gateway) device: Option<Box<str>>,
+    issued_s: Option<u64>,
+    access_version: u64,
     worker: Rc<WorkerContext>,
     account: Arc<Account>,
 }
@@ -44,6 +46,8 @@ impl AuthenticatedUser {
             expires: self.expires,
             login: self.login.clone(),
             device: self.device.clone(),
+            issued_s: self.issued_s,
+            access_version: self.access_version,
         }
     }
 
@@ -244,6 +248,8 @@ async fn recognise(request: HttpRequest) -> Result<AuthenticatedUser, Problem> {
         expires: identity.expires,
         login: identity.login,
         device: identity.device,
+        issued_s: identity.issued_s,
+        access_version: identity.access_version,
         worker: Rc::clone(worker),
     })
 }

@@ -101,7 +101,13 @@ pub(in crate::gateway) struct Operators;
 /// Error responses of the WebSocket upgrade.
 pub(in crate::gateway) struct Upgraded;
 
-// === impl ApiTag, QueryErrors, ChangeErrors, Entered, Proven, Operators, Upgraded ===
+/// Error responses of requests that the server refuses before any handler.
+pub(in crate::gateway) struct HeadErrors;
+
+/// Error responses of public resources, which need no token.
+pub(in crate::gateway) struct PublicErrors;
+
+// === impl ApiTag, QueryErrors, ChangeErrors, Entered, Proven, Operators, Upgraded, HeadErrors, PublicErrors ===
 
 impl ApiTag {
     pub(super) const LOGIN: &'static str = "Login";
@@ -112,8 +118,9 @@ impl ApiTag {
     pub(super) const USERS: &'static str = "Users";
     pub(in crate::gateway) const EVENTS: &'static str = "Events";
     pub(in crate::gateway) const OPERATION: &'static str = "Operation";
+    pub(super) const SERVER: &'static str = "Server API";
     /// Every tag with its description.
-    pub(in crate::gateway) const ALL: [(&'static str, &'static str); 8] = [
+    pub(in crate::gateway) const ALL: [(&'static str, &'static str); 9] = [
         (
             ApiTag::LOGIN,
             "Login by one-time codes, and the tokens of a login.",
@@ -133,6 +140,10 @@ impl ApiTag {
             "Direct messages, presence, settings and blocks of users.",
         ),
         (ApiTag::EVENTS, "Event delivery for clients without a WebSocket."),
+        (
+            ApiTag::SERVER,
+            "Requests of a back end with an API key, as a user or as the system.",
+        ),
         (ApiTag::OPERATION, "Endpoints for health probes and operators."),
     ];
 }
@@ -170,6 +181,29 @@ impl IntoResponses for Operators {
 impl IntoResponses for Upgraded {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         refusals(&[400, 401, 403, 426, 503])
+    }
+}
+
+impl IntoResponses for HeadErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        // Answered by the HTTP server itself, without a body.
+        let refused = [
+            ("400", "The head of the request is malformed."),
+            ("408", "The head of the request did not arrive in time."),
+        ];
+        let refused = refused.map(|(status, about)| {
+            let response = ResponseBuilder::new().description(about).build();
+            (status.to_owned(), RefOr::T(response))
+        });
+        refused.into()
+    }
+}
+
+impl IntoResponses for PublicErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let mut responses = HeadErrors::responses();
+        responses.extend(refusals(&[413, 503]));
+        responses
     }
 }
 

@@ -21,6 +21,7 @@ mod me;
 mod members;
 mod messages;
 mod reactions;
+mod server;
 mod sessions;
 mod sync;
 mod users;
@@ -31,6 +32,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 pub(super) use caller::AuthenticatedUser;
 pub(super) use rates::LoginRates;
+pub(super) use server::KeyRates;
 
 use super::problem::Problem;
 
@@ -60,4 +62,5 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     sync::routes(config);
     login::routes(config);
     devices::routes(config);
+    server::routes(config);
 }

@@ -9,10 +9,10 @@ use super::*;
 use crate::rpc;
 use crate::rpc::tests::golden;
 use crate::state_machine::query::{
-    DeviceTokenEntry, Direction, HistoryRange, LoggedEvent, MembershipSpan, MessageView, Missed,
-    MissedEvents, PlacedEntry, Ranged, StoredCursors, StoredProfile, Summary,
+    ApiKeyEntry, AuditEntry, DeviceTokenEntry, Direction, HistoryRange, LoggedEvent, MembershipSpan,
+    MessageView, Missed, MissedEvents, PlacedEntry, Ranged, StoredCursors, StoredProfile, Summary,
 };
-use crate::state_machine::{DeviceCursors, SecretBytes, TokenFamilyId};
+use crate::state_machine::{ApiKeyId, DeviceCursors, KeyScope, SecretBytes, TokenFamilyId, UserAccess};
 
 fn conv() -> ConversationId {
     ConversationId::parse("g").unwrap()
@@ -132,6 +132,12 @@ fn check(method: QueryMethod) {
         QueryMethod::RangeQuery => golden(RangeQuery { conv, after: 3 }, &[1, 1, b'g', 3]),
         QueryMethod::SinceQuery => golden(SinceQuery { conv, user, after: 3 }, &[1, 1, b'g', 1, b'u', 3]),
         QueryMethod::KeyringQuery => golden(KeyringQuery, &[1]),
+        QueryMethod::UserAccessQuery => golden(UserAccessQuery { user }, &[1, 1, b'u']),
+        QueryMethod::ApiKeysQuery => golden(ApiKeysQuery, &[1]),
+        QueryMethod::AuditQuery => {
+            let before = Some(9);
+            golden(AuditQuery { before, limit }, &[1, 1, 9, 50]);
+        }
         QueryMethod::DevicesQuery => {
             let presented = Some((TokenFamilyId([7; 16]), SecretBytes([8; 32])));
             let one = [&[1, 1, b'u', 1][..], &[7; 16], &[8; 32]].concat();
@@ -189,6 +195,11 @@ fn method_numbers_are_frozen() {
         (29, "LAST_SESSION"),
         (30, "FORWARD"),
         (31, "DeviceCursorsQuery"),
+        (32, "ApiKeysQuery"),
+        (33, "AuditQuery"),
+        (34, "API_KEYS_REVOKED"),
+        (35, "USER_ACCESS_CHANGED"),
+        (36, "UserAccessQuery"),
         (40, "ProfilesQuery"),
         (41, "USER_SESSIONS"),
         (42, "END_SESSION"),
@@ -207,6 +218,8 @@ fn method_numbers_are_frozen() {
         (rpc::CANCEL_TRANSFER, "CANCEL_TRANSFER".into()),
         (rpc::LAST_SESSION, "LAST_SESSION".into()),
         (rpc::FORWARD, "FORWARD".into()),
+        (rpc::API_KEYS_REVOKED, "API_KEYS_REVOKED".into()),
+        (rpc::USER_ACCESS_CHANGED, "USER_ACCESS_CHANGED".into()),
         (rpc::USER_SESSIONS, "USER_SESSIONS".into()),
         (rpc::END_SESSION, "END_SESSION".into()),
     ];
@@ -324,6 +337,30 @@ fn responses_are_frozen() {
     };
     let bytes = [&[1, 1][..], &[7; 16], &[1, b'd', 1, 1, b'n', 3, 4]].concat();
     golden::<Vec<DeviceTokenEntry>>(vec![entry], &bytes);
+    let key = ApiKeyEntry {
+        id: ApiKeyId([7; 10]),
+        secret: SecretBytes([8; 32]),
+        name: "n".into(),
+        scopes: [KeyScope::Read].into_iter().collect(),
+        created_ms: 3,
+        expires_ms: Some(4),
+    };
+    let bytes = [&[1, 1][..], &[7; 10], &[8; 32], &[1, b'n', 8, 3, 1, 4]].concat();
+    golden::<Vec<ApiKeyEntry>>(vec![key], &bytes);
+    let access = UserAccess {
+        deactivated: true,
+        before_s: 3,
+    };
+    golden::<UserAccess>(access, &[1, 1, 3]);
+    let audited = AuditEntry {
+        seq: 9,
+        at_ms: 8,
+        key: None,
+        act: "a".into(),
+        target: "t".into(),
+        count: 2,
+    };
+    golden::<Vec<AuditEntry>>(vec![audited], &[1, 1, 9, 8, 0, 1, b'a', 1, b't', 2]);
     let profile = StoredProfile {
         ver: 3,
         name: Some("n".into()),

@@ -35,6 +35,8 @@ pub(super) struct SessionSetup {
     pub(super) feed: Rc<EventSubscriber>,
     expires: Option<SystemTime>,
     login: Option<ClientMessageId>,
+    /// Number of the last change of access that the verification of the token has considered.
+    access_version: u64,
     opened_sender: Option<oneshot::Sender<OpenedSession>>,
     /// Device whose stream is rebuilt if its last session is lost.
     pub(super) rebuilt_device: Option<Box<str>>,
@@ -160,9 +162,14 @@ impl Session {
         source: ResumeSource,
     ) {
         let AuthenticatedClient {
-            identity: TokenIdentity {
-                user, expires, login, ..
-            },
+            identity:
+                TokenIdentity {
+                    user,
+                    expires,
+                    login,
+                    access_version,
+                    ..
+                },
             device,
             resume,
             opened_sender,
@@ -197,6 +204,7 @@ impl Session {
             feed,
             expires,
             login,
+            access_version,
             opened_sender,
         };
         match source {
@@ -242,6 +250,7 @@ impl Session {
             feed,
             expires,
             login,
+            access_version,
             opened_sender,
             rebuilt_device: _,
         } = opening;
@@ -256,8 +265,8 @@ impl Session {
         self.lifecycle.open(sid, expires, parent);
         feed.keep_account(self.worker.sessions.clone(), sid);
         let sessions = &self.worker.sessions;
-        // The login may have been revoked since the token was verified.
-        if !sessions.opened(sid, who, login, self.now_ms(), ctx.address()) {
+        // The login, or the access of the user, may have been revoked since the token was verified.
+        if !sessions.opened(sid, who, (login, access_version), self.now_ms(), ctx.address()) {
             return self.revoked(ctx);
         }
         if self.policy.is_polled {
@@ -299,6 +308,7 @@ impl Session {
         let close = match refused {
             // The token may be valid: the client tries again.
             TokenError::NotYet | TokenError::Unverified => CloseCode::Overloaded,
+            TokenError::Deactivated => CloseCode::Banned,
             TokenError::Expired | TokenError::Invalid | TokenError::OtherDevice => CloseCode::AuthFailed,
         };
         self.close(ctx, close);

@@ -57,6 +57,10 @@ impl Session {
             if is_new {
                 // Subscribed before the view is read: an event in between is buffered instead of lost.
                 worker.hub.subscribe(&name, feed.clone()).await?;
+            } else {
+                // The same holds for a subscription of the session that another request has begun: events between
+                // an earlier view and its first one would be in neither.
+                feed.pending_subscription(&name).await;
             }
             let mut view = if is_whole {
                 auto_subscribe::view(&worker.conversations, feed.user_id(), &name).await?

@@ -20,6 +20,7 @@ impl SessionRegistry {
                 | rpc::CONFIRM_TRANSFER
                 | rpc::CANCEL_TRANSFER
                 | rpc::ENDED
+                | rpc::USER_ACCESS_CHANGED
                 | rpc::USER_SESSIONS
                 | rpc::END_SESSION
         )
@@ -32,6 +33,10 @@ impl SessionRegistry {
             rpc::CONFIRM_TRANSFER => rpc::decode(body).map(|question| self.confirmed(question, reply)),
             rpc::ENDED => rpc::decode(body).map(|over| {
                 self.end_logins(over);
+                reply.send(Ok(rpc::encode(&())));
+            }),
+            rpc::USER_ACCESS_CHANGED => rpc::decode(body).map(|change| {
+                self.access_changed(change);
                 reply.send(Ok(rpc::encode(&())));
             }),
             rpc::USER_SESSIONS => rpc::decode(body).map(|question| {

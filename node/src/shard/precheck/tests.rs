@@ -192,3 +192,18 @@ fn emptied_cache_does_not_refuse_what_follows_a_join() {
     cache.decided(&message("3"), &refused);
     assert!(cache.answers(&message("4")).is_some());
 }
+
+#[test]
+fn refusal_of_the_system_is_not_remembered() {
+    for op in [send(), ConversationOp::Leave] {
+        let bytes = command("system", "c1", op);
+        let mut memory = PrecheckCache::default();
+        let refused = CommandReply::refused(ErrorCode::NotMember, String::new());
+        memory.decided(&header(&bytes), &refused);
+        assert_eq!(
+            memory.answers(&header(&bytes)),
+            None,
+            "the conversation may exist by now"
+        );
+    }
+}

@@ -7,7 +7,7 @@ use crate::state_machine::ChatTable;
 use protocol::{ClientMessageId, ErrorCode, MembershipChange, Role, UserId};
 
 use super::membership::{done, expel, record};
-use super::{CommandScope, Result, fresh, key, member, refused};
+use super::{CommandScope, Result, fresh, key, member, of_a_person, refused};
 use crate::state_machine::apply_context::ApplyContext;
 use crate::state_machine::keys;
 use crate::state_machine::outcome::CommandResult;
@@ -28,6 +28,7 @@ pub(super) fn ban(
     if who == by.user {
         return refused(ErrorCode::BadRequest, "use leave to leave the conversation");
     }
+    of_a_person(who)?;
     // Checked before the lookup: a refusal must not reveal to users without the right whether `who` is a member.
     member.may(Permission::Ban(Role::Reader))?;
     let mut target = work.member(by.conv, who)?.unwrap_or_else(MemberRow::non_member);

@@ -7,7 +7,7 @@
 use crate::state_machine::ChatTable;
 use protocol::{ConversationId, ErrorCode, UserId};
 
-use super::{CommandScope, Result, forbidden, invalid, refused};
+use super::{CommandScope, Result, forbidden, invalid, of_a_person, refused};
 use crate::state_machine::apply_context::ApplyContext;
 use crate::state_machine::outcome::{ApplyEffect, CommandResult, OutboxId, UserOutcome};
 use crate::state_machine::row_store::RowWriter;
@@ -24,6 +24,8 @@ pub(super) fn block(
     if who == by.user {
         return refused(ErrorCode::BadRequest, "users cannot block themselves");
     }
+    // A back end acts by the scope of its key alone, so a block would have no effect.
+    of_a_person(who)?;
     if *by.conv != ConversationId::direct(by.user, who) {
         return invalid("a block belongs to the direct conversation of the two");
     }

@@ -13,7 +13,7 @@ use protocol::{
 };
 
 use super::membership::{RoleChange, admit};
-use super::{CommandScope, Result, blocks, fresh, invalid, key, not_member, refused};
+use super::{CommandScope, Result, blocks, fresh, invalid, key, not_member, of_a_person, refused};
 use crate::state_machine::apply_context::ApplyContext;
 use crate::state_machine::dedup::Dedups;
 use crate::state_machine::outcome::{ApplyEffect, CommandResult, EventEnvelope, UserOutcome};
@@ -28,6 +28,16 @@ pub(super) struct CreateArguments<'a> {
     pub(super) members: &'a [UserId],
     pub(super) title: Option<&'a str>,
     pub(super) data: Option<&'a str>,
+}
+
+/// Initial members of a conversation.
+struct Founding<'a> {
+    /// First member, the owner of a group or channel.
+    founder: &'a UserId,
+    /// Other members in the given order, without duplicates.
+    others: Vec<&'a UserId>,
+    /// Peer of a direct conversation.
+    peer: Option<&'a UserId>,
 }
 
 /// Binds the key to `conversation`, or returns the conversation bound before.
@@ -77,10 +87,15 @@ pub(super) fn create(
     let cid = key(cid)?;
     // A repeated key returns its first result before any check: a later change of limits must not refuse it.
     fresh(work, by, cid)?;
-    let (others, peer) = check(by, new)?;
+    let (founder, members) = match new.members {
+        // The system becomes no member: it creates the conversation for the first of them.
+        [first, rest @ ..] if by.user.is_system() => (first, rest),
+        members => (by.user, members),
+    };
+    let founding = check(by, founder, CreateArguments { members, ..new })?;
     if let Some(conv) = work.conv(by.conv)? {
         // Either a retry whose key has expired, or the peer of a direct conversation that created it first.
-        let mine = conv.creator == *by.user || conv.peer.as_ref() == Some(by.user);
+        let mine = conv.creator == *founder || conv.peer.as_ref() == Some(founder);
         // The same refusal as for a missing conversation: an id must not reveal that the conversation exists.
         if !mine {
             return not_member();
@@ -90,13 +105,13 @@ pub(super) fn create(
         return Ok(applied);
     }
     blocks::unblocked(work, by)?;
-    let events = found(work, by, new.kind, (&others, peer), new.title)?;
+    let events = found(work, by, new.kind, &founding, new.title)?;
     if let Some(data) = new.data {
         custom_data::write(work.rows, &keys::conversation_data(by.conv), data);
     }
     // `found` numbers its events from 1, so their count is the position of the last one.
     let (s, ts) = (events.len() as u64, work.now_ms);
-    if let Some(mut me) = work.member(by.conv, by.user)? {
+    if let Some(mut me) = work.author(by.conv, by.user)? {
         work.keep_result(by.conv, by.user, &mut me, cid, (s, 0, ts))?;
         work.set_member(by.conv, by.user, me);
     }
@@ -122,22 +137,23 @@ pub(super) fn direct(
         title: None,
         data: None,
     };
-    let (others, peer) = check(by, new)?;
+    let founding = check(by, by.user, new)?;
     blocks::unblocked(work, by)?;
-    found(work, by, ConversationKind::Direct, (&others, peer), None)
+    found(work, by, new.kind, &founding, None)
 }
 
-/// Checks the arguments. Returns the other initial members in the given order without duplicates, and the peer of a
-/// direct conversation. The peer may be the user itself; the conversation then has no other member.
+/// Checks the arguments. The peer of a direct conversation may be the founder itself; the conversation then has no other
+/// member.
 fn check<'a>(
     by: CommandScope<'_>,
+    founder: &'a UserId,
     CreateArguments {
         kind,
         members,
         title,
         data,
     }: CreateArguments<'a>,
-) -> Result<(Vec<&'a UserId>, Option<&'a UserId>)> {
+) -> Result<Founding<'a>> {
     if by.conv.kind() != Some(kind) {
         return invalid("the conversation's id is of another kind");
     }
@@ -150,7 +166,11 @@ fn check<'a>(
     if !custom_data::fits(data) {
         return invalid("the custom data is too large");
     }
-    let mut seen = BTreeSet::from([by.user]);
+    // The system takes part in direct conversations only, those that it has begun or to which a user replies.
+    if kind != ConversationKind::Direct {
+        members.iter().chain([founder]).try_for_each(of_a_person)?;
+    }
+    let mut seen = BTreeSet::from([founder]);
     let others: Vec<_> = members.iter().filter(|user| seen.insert(user)).collect();
     let mut with = None;
     if kind == ConversationKind::Direct {
@@ -166,7 +186,7 @@ fn check<'a>(
         };
         // The id of a direct conversation is derived from its two users; any other id would allow two conversations of
         // a pair.
-        if *by.conv != ConversationId::direct(by.user, peer) {
+        if *by.conv != ConversationId::direct(founder, peer) {
             return refused(
                 ErrorCode::BadRequest,
                 "a direct conversation is between the user and the one named",
@@ -180,7 +200,11 @@ fn check<'a>(
         }
         with = Some(peer);
     }
-    Ok((others, with))
+    Ok(Founding {
+        founder,
+        others,
+        peer: with,
+    })
 }
 
 /// Refuses a title that must not be shown to others, such as one with control characters.
@@ -191,19 +215,23 @@ pub(super) fn fit(title: Option<&str>) -> Result<()> {
     }
 }
 
-/// Writes the conversation row and one `member` event per initial member, the creator first.
+/// Writes the conversation row and one `member` event per initial member, the founder first.
 fn found(
     work: &mut ApplyContext<'_, impl RowWriter>,
     by: CommandScope<'_>,
     kind: ConversationKind,
-    (others, peer): (&[&UserId], Option<&UserId>),
+    Founding {
+        founder,
+        others,
+        peer,
+    }: &Founding<'_>,
     title: Option<&str>,
 ) -> Result<Vec<EventEnvelope>> {
     let now_ms = work.now_ms;
     let mut conv = ConvRow {
         kind,
         title: title.map(Into::into),
-        creator: by.user.clone(),
+        creator: (*founder).clone(),
         peer: peer.cloned(),
         created_ms: now_ms,
         last_s: 0,
@@ -226,12 +254,12 @@ fn found(
         hooks: Vec::new(),
         deleted_mn: 0,
     };
-    let creator_role = if kind == ConversationKind::Direct {
+    let founder_role = if kind == ConversationKind::Direct {
         Role::Member
     } else {
         Role::Owner
     };
-    let roles = std::iter::once((by.user, creator_role))
+    let roles = std::iter::once((*founder, founder_role))
         .chain(others.iter().map(|user| (*user, rules::role_of_new(kind))));
     let arrived = others.len() as u64 + 1;
     let mut events = Vec::with_capacity(others.len() + 1);

@@ -1,12 +1,14 @@
-//! `join`, `invite`, `kick`, `leave` and `role`: membership is in the log of the messages, so a change takes effect
-//! between two of them.
+//! `join`, `invite`, `kick`, `leave` and `role`, and the state of a member that a back end puts: membership is in the log
+//! of the messages, so a change takes effect between two of them.
 
 use protocol::event::MemberEvent;
 use protocol::{
     ClientMessageId, ConversationKind, CustomData, ErrorCode, FieldPatch, MembershipChange, Role, UserId,
 };
 
-use super::{CommandScope, MemberContext, Result, fresh, invalid, key, member, not_member, refused, tick};
+use super::{
+    CommandScope, MemberContext, Result, fresh, invalid, key, member, not_member, of_a_person, refused, tick,
+};
 use crate::state_machine::apply_context::ApplyContext;
 use crate::state_machine::outcome::{ApplyEffect, CommandResult, EventEnvelope};
 use crate::state_machine::row_store::RowWriter;
@@ -35,11 +37,57 @@ pub(super) fn invite(
     fresh(work, by, cid)?;
     let member = member(work, by)?;
     member.may(Permission::Invite)?;
+    let role = rules::role_of_new(member.conv.kind);
+    add(work, by, cid, member, (who, role))
+}
+
+/// Makes `who` a member, or sets the role of a member. A state that holds already is acknowledged without an event.
+pub(super) fn put(
+    work: &mut ApplyContext<'_, impl RowWriter>,
+    by: CommandScope<'_>,
+    cid: Option<&ClientMessageId>,
+    who: &UserId,
+    role: Option<Role>,
+) -> Result<CommandResult> {
+    let cid = key(cid)?;
+    fresh(work, by, cid)?;
+    let member = member(work, by)?;
+    member.may(Permission::Invite)?;
+    let initial = rules::role_of_new(member.conv.kind);
+    match (work.member(by.conv, who)?.and_then(|row| row.role), role) {
+        (Some(former), Some(role)) if former != role => {
+            change_member(work, by, cid, member, (who, former, role, None))
+        }
+        (Some(_), _) => {
+            let mut applied = CommandResult::silent(ApplyEffect::None);
+            applied.dup = true;
+            Ok(applied)
+        }
+        (None, role) => {
+            let role = role.unwrap_or(initial);
+            // Another role than that of an invited user needs the permission to give it.
+            if role != initial {
+                member.may(Permission::SetRole(initial, role))?;
+            }
+            add(work, by, cid, member, (who, role))
+        }
+    }
+}
+
+/// Adds `who` with a role, on behalf of a member who may do so.
+fn add(
+    work: &mut ApplyContext<'_, impl RowWriter>,
+    by: CommandScope<'_>,
+    cid: &ClientMessageId,
+    member: MemberContext,
+    (who, role): (&UserId, Role),
+) -> Result<CommandResult> {
+    of_a_person(who)?;
     absent(work, by, who)?;
     let mut conv = member.conv;
     let change = RoleChange {
         who,
-        role: rules::role_of_new(conv.kind),
+        role,
         why: MembershipChange::Invite,
         since: None,
     };
@@ -112,10 +160,22 @@ pub(super) fn set_role(
         return refused(ErrorCode::NotFound, "not a member");
     };
     let role = role.unwrap_or(former);
-    member.may(Permission::SetRole(former, role))?;
     if former == role && data.is_none() {
+        member.may(Permission::SetRole(former, role))?;
         return refused(ErrorCode::Conflict, "has that role already");
     }
+    change_member(work, by, cid, member, (who, former, role, data))
+}
+
+/// Changes the role of `who` from `former` to `role`, and its custom data.
+fn change_member(
+    work: &mut ApplyContext<'_, impl RowWriter>,
+    by: CommandScope<'_>,
+    cid: &ClientMessageId,
+    member: MemberContext,
+    (who, former, role, data): (&UserId, Role, Role, Option<&str>),
+) -> Result<CommandResult> {
+    member.may(Permission::SetRole(former, role))?;
     if !custom_data::fits(data) {
         return invalid("the custom data is too large");
     }
@@ -157,8 +217,11 @@ pub(super) fn kick(
     };
     member.may(Permission::Kick(role))?;
     let mut conv = member.conv;
-    let event = expel(work, by, &mut conv, who, target, MembershipChange::Kick);
-    done(work, by, cid, conv, vec![event])
+    let mut events = Vec::with_capacity(2);
+    // Only the system can remove the last owner: an owner who removes another one remains.
+    succeed(work, by, &mut conv, (who, role), &mut events)?;
+    events.push(expel(work, by, &mut conv, who, target, MembershipChange::Kick));
+    done(work, by, cid, conv, events)
 }
 
 /// Removes the user itself. The last owner is succeeded by the oldest admin, else the oldest member, else the oldest
@@ -174,21 +237,33 @@ pub(super) fn leave(
     member.may(Permission::Leave)?;
     let MemberContext { mut conv, me, role } = member;
     let mut events = Vec::with_capacity(2);
+    succeed(work, by, &mut conv, (by.user, role), &mut events)?;
+    events.push(expel(work, by, &mut conv, by.user, me, MembershipChange::Leave));
+    done(work, by, cid, conv, events)
+}
+
+/// Promotes the successor of the last owner, who is about to be removed.
+fn succeed(
+    work: &mut ApplyContext<'_, impl RowWriter>,
+    by: CommandScope<'_>,
+    conv: &mut ConvRow,
+    (who, role): (&UserId, Role),
+    events: &mut Vec<EventEnvelope>,
+) -> Result<()> {
     // The promotion precedes the removal in the log, so that no reader sees a conversation with members but no owner.
     if role == Role::Owner
         && conv.owners == 1
-        && let Some(next_owner) = owner_succession::next_owner(work.rows, by.conv, by.user)?
+        && let Some(next_owner) = owner_succession::next_owner(work.rows, by.conv, who)?
     {
         events.push(promote(
             work,
             by,
-            &mut conv,
+            conv,
             &next_owner,
             (Role::Owner, FieldPatch::Keep),
         )?);
     }
-    events.push(expel(work, by, &mut conv, by.user, me, MembershipChange::Leave));
-    done(work, by, cid, conv, events)
+    Ok(())
 }
 
 /// Appends the event of `change` and writes the member row, its succession key and its outbox entry. The caller writes
@@ -335,7 +410,7 @@ pub(super) fn done(
 ) -> Result<CommandResult> {
     let (s, ts) = (conv.last_s, conv.last_ts);
     // The row is read again: the change may have rewritten it, and an older copy would undo that.
-    if let Some(mut me) = work.member(by.conv, by.user)? {
+    if let Some(mut me) = work.author(by.conv, by.user)? {
         work.keep_result(by.conv, by.user, &mut me, cid, (s, 0, ts))?;
         work.set_member(by.conv, by.user, me);
     }

@@ -36,6 +36,7 @@ mod retain;
 mod seen;
 mod send;
 mod settings;
+mod user_access;
 
 #[cfg(test)]
 pub(super) use self::retain::STEP as RETAIN_STEP;
@@ -240,6 +241,7 @@ fn of_conversation(
         ),
         ConversationOp::Block { who, on } => blocks::block(work, by, who, *on),
         ConversationOp::Hook { name, on } => hooks::subscribe(work, by, cid, name, *on),
+        ConversationOp::PutMember { who, role } => membership::put(work, by, cid, who, *role),
     }
 }
 
@@ -282,6 +284,10 @@ fn of_user(work: &mut ApplyContext<'_, impl RowWriter>, user: &UserId, op: &User
             cursors,
             valid_ms,
         } => device_cursors::put(work, user, device, cursors.as_ref(), *valid_ms),
+        UserOp::PutAccess {
+            deactivated,
+            before_s,
+        } => user_access::put(work, user, *deactivated, *before_s),
         UserOp::PutProfile { name, avatar, data } => profile::put(
             work,
             user,
@@ -356,12 +362,13 @@ impl MemberContext {
     }
 }
 
-/// Returns the author's context. Non-members, former members and missing conversations get the same refusal.
+/// Returns the author's context. Non-members, former members and missing conversations get the same refusal; the system
+/// needs no membership.
 fn member(work: &mut ApplyContext<'_, impl RowWriter>, by: CommandScope<'_>) -> Result<MemberContext> {
     // Both rows come from the apply context, so earlier commands of the same batch count.
     if let Some(conv) = work.conv(by.conv)?
-        && let Some(me) = work.member(by.conv, by.user)?
-        && let Some(role) = me.role
+        && let Some(me) = work.author(by.conv, by.user)?
+        && let Some(role) = rules::role_of(by.user, me.role)
     {
         return Ok(MemberContext { conv, me, role });
     }
@@ -371,6 +378,14 @@ fn member(work: &mut ApplyContext<'_, impl RowWriter>, by: CommandScope<'_>) -> 
 /// Refuses a non-member, with the same error for a missing conversation.
 fn not_member<T>() -> Result<T> {
     refused(ErrorCode::NotMember, "not a member of this conversation")
+}
+
+/// Refuses to do something to the system, which is no person and no member of groups and channels.
+fn of_a_person(who: &UserId) -> Result<()> {
+    match who.is_system() {
+        true => refused(ErrorCode::BadRequest, "the id system is reserved"),
+        false => Ok(()),
+    }
 }
 
 /// Returns the time of the next event: the batch's, but never before the last event's.

@@ -1,7 +1,8 @@
 //! Queries of members on the applied state, answered by the shard owner.
 //!
 //! Each query reads one consistent [`storage::ReadView`], so the result reaches exactly up to the `last` that it names.
-//! A non-member, a former member and a missing conversation all yield [`QueryError::NotMember`].
+//! A non-member, a former member and a missing conversation all yield [`QueryError::NotMember`]. The system reads every
+//! conversation.
 
 use super::ChatTable;
 #[cfg(any(test, feature = "testkit"))]
@@ -9,10 +10,11 @@ use protocol::ErrorCode;
 use protocol::{ConversationId, Role, UserId};
 use storage::Error;
 
-use super::keys;
 use super::row_store::RowReader;
 use super::rows::{ConvRow, MemberRow, VersionedRow};
+use super::{keys, rules};
 
+mod api_keys;
 mod blocks;
 mod consent;
 mod device_cursors;
@@ -28,6 +30,7 @@ mod presence;
 mod profiles;
 mod retain;
 mod shard_query;
+mod user_access;
 mod view;
 
 #[cfg(test)]
@@ -41,6 +44,7 @@ pub use self::{
     view::MemberConversation,
 };
 
+pub use self::api_keys::{ApiKeyEntry, ApiKeysQuery, AuditEntry, AuditQuery};
 pub use self::blocks::BlocksQuery;
 pub use self::consent::{SharedWith, WishesQuery};
 pub use self::device_cursors::DeviceCursorsQuery;
@@ -64,6 +68,7 @@ pub use self::presence::{PresenceVisibility, may_type, standing};
 pub use self::profiles::{ProfilesQuery, StoredProfile};
 pub use self::retain::{RetentionPage, RetentionPolicies, RetentionPolicy, due};
 pub use self::shard_query::{MemberQuery, MemberScatterQuery, ScatterQuery, ShardQuery};
+pub use self::user_access::UserAccessQuery;
 pub use self::view::{MentioningQuery, SummariesQuery, Summary, last};
 
 /// Reason for which a query is refused.
@@ -112,9 +117,10 @@ impl QueryContext {
         user: &UserId,
     ) -> Result<QueryContext> {
         // The member row goes first: a non-member costs one read, whether the conversation exists or not.
-        if let Some(member) = rows.get(ChatTable::Member, &keys::member(conv, user))?
-            && let me = MemberRow::decode(&member)?
-            && let Some(role) = me.role
+        let row = rows.get(ChatTable::Member, &keys::member(conv, user))?;
+        let row = row.map(|row| MemberRow::decode(&row)).transpose()?;
+        let me = row.unwrap_or_else(MemberRow::non_member);
+        if let Some(role) = rules::role_of(user, me.role)
             && let Some(conv) = rows.get(ChatTable::Conversation, conv.as_str().as_bytes())?
         {
             return Ok(QueryContext {

@@ -13,9 +13,9 @@ use crate::state_machine::login::{
 };
 use crate::state_machine::row_store::RowReader;
 use crate::state_machine::{
-    ActivityNote, ApplyEffect, CommandHeader, CommandKind, CommandResult, ConversationOp, DeviceCursors,
-    LoginOp, MovedMember, OutboxId, OutboxOp, OutboxOutcome, RetentionOp, RetentionOutcome, ShardCommand,
-    ShardOutcome, UserOp, UserOutcome, WebhookOp,
+    ActivityNote, ApiKeyId, ApplyEffect, CommandHeader, CommandKind, CommandResult, ConversationOp,
+    DeviceCursors, KeyScope, LoginOp, MovedMember, OutboxId, OutboxOp, OutboxOutcome, RetentionOp,
+    RetentionOutcome, ShardCommand, ShardOutcome, UserOp, UserOutcome, WebhookOp,
 };
 
 fn hex(bytes: &[u8]) -> String {
@@ -174,6 +174,13 @@ fn commands() -> Vec<(ShardCommand, &'static str)> {
             "<12><1><3>g_1<1><2>al<1><1>k<ac><2><2>ci<1>",
         ),
         (
+            of_conversation(ConversationOp::PutMember {
+                who: bo(),
+                role: Some(Role::Reader),
+            }),
+            "<13><1><3>g_1<1><2>al<1><1>k<ac><2><2>bo<1><3>",
+        ),
+        (
             by_user(UserOp::Reserve {
                 conversation: conv(),
                 cid: key(),
@@ -228,6 +235,13 @@ fn commands() -> Vec<(ShardCommand, &'static str)> {
                 valid_ms: 9,
             }),
             "F<2><1><2>al<0><0><2>d1<1><1>G<1><3>g_1<5><9>",
+        ),
+        (
+            by_user(UserOp::PutAccess {
+                deactivated: Some(true),
+                before_s: Some(300),
+            }),
+            "G<2><1><2>al<0><0><1><1><1><ac><2>",
         ),
         (
             by_user(UserOp::PutProfile {
@@ -331,6 +345,41 @@ fn commands() -> Vec<(ShardCommand, &'static str)> {
         (
             login("to_x", LoginOp::ReleaseCode { id: code, attempt: 9 }),
             "i<3><11><2>to_x<0><0><0><0><0><0><0><0><0><0><0><0><0><0><0>cccccccccccccccc<9>",
+        ),
+        (
+            login(
+                "keys",
+                LoginOp::CreateApiKey {
+                    id: ApiKeyId([b'k'; 10]),
+                    secret: hash(b'a'),
+                    name: "n".into(),
+                    scopes: [KeyScope::Users, KeyScope::Read].into_iter().collect(),
+                    expires_ms: Some(9),
+                },
+            ),
+            "j<3><1><0><0><0><0>kkkkkkkkkkaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa<1>n<9><1><9>",
+        ),
+        (
+            login(
+                "keys",
+                LoginOp::RevokeApiKey {
+                    id: ApiKeyId([b'k'; 10]),
+                },
+            ),
+            "k<3><1><0><0><0><0>kkkkkkkkkk",
+        ),
+        (
+            login(
+                "keys",
+                LoginOp::Audit {
+                    nonce: 300,
+                    key: ApiKeyId([b'k'; 10]),
+                    act: "a.b".into(),
+                    target: "g_1".into(),
+                    count: 2,
+                },
+            ),
+            "l<3><1><0><0><0><0><ac><2>kkkkkkkkkk<3>a.b<3>g_1<2>",
         ),
         (
             ShardCommand::Outbox(OutboxOp::OutboxDone { ids: vec![id] }),
@@ -467,6 +516,23 @@ fn rows_of_logins_have_frozen_bytes() {
         keep_ms: 3,
     };
     run("keys", LoginOp::TurnKeys { seed, pepper, pace });
+    let key = ApiKeyId([b'k'; 10]);
+    let created = LoginOp::CreateApiKey {
+        id: key,
+        secret: hash(b'c'),
+        name: "n".into(),
+        scopes: [KeyScope::Read].into_iter().collect(),
+        expires_ms: Some(9),
+    };
+    run("keys", created);
+    let change = LoginOp::Audit {
+        nonce: 2,
+        key,
+        act: "a.b".into(),
+        target: "g_1".into(),
+        count: 3,
+    };
+    run("keys", change);
     let cursors = UserOp::PutCursors {
         device: "d1".into(),
         cursors: Some(DeviceCursors {
@@ -487,6 +553,7 @@ fn rows_of_logins_have_frozen_bytes() {
     let (twelve, fifteen) = ("<0>".repeat(12), "<0>".repeat(15));
     let (ip, to) = (format!("<1>ip_x{twelve}"), format!("<2>to_x{twelve}"));
     let expiry = "<3><0><0><0><0><0><0><0>";
+    let zero = "<0>".repeat(7);
     let expected = [
         format!("Login <0>{ip} = <1><10><1><7><3>"),
         format!("Login <0>{to} = <1><10><1><7>{nonce}"),
@@ -501,6 +568,11 @@ fn rows_of_logins_have_frozen_bytes() {
         format!("Login <4> = <1>{b}<1>{a}<7>"),
         format!("Login <5>u_x<0>e{fifteen} = <1><f><7>{c}<2>d1<1><1>n<1>k{fifteen}"),
         "Login <6>u_x<0>d1 = <1><10><1>G<1><3>g_1<5>".to_owned(),
+        format!("Login <7>kkkkkkkkkk = <1>{c}<1>n<8><7><1><9>"),
+        "Login <8> = <1><2>".to_owned(),
+        format!("Login <9>{zero}<0> = <1><7><0><0><b>keys.create<10>nnvww23lnnvww23l<1>"),
+        format!("Login <9>{zero}<1> = <1><7><2><1>kkkkkkkkkk<3>a.b<3>g_1<3>"),
+        format!("Login <a>{zero}<2> = "),
     ];
     assert_eq!(rows, expected);
 }
@@ -554,6 +626,13 @@ fn outcomes_have_frozen_bytes() {
             "<1><3><2>bo<1><7>".to_owned(),
         ),
         (
+            ShardOutcome::User(UserOutcome::AccessChanged {
+                logins: vec![family],
+                closes: true,
+            }),
+            format!("<1><6><1>{f16}<1>"),
+        ),
+        (
             ShardOutcome::User(UserOutcome::Addition(AdditionVerdict::SharedOnly)),
             "<1><4><2>".to_owned(),
         ),
@@ -583,6 +662,10 @@ fn outcomes_have_frozen_bytes() {
                 families: vec![family, family],
             }),
             format!("<2><5><2>{f16}{f16}"),
+        ),
+        (
+            ShardOutcome::Login(LoginOutcome::ApiKeyRevoked),
+            "<2><6>".to_owned(),
         ),
         (ShardOutcome::Outbox(OutboxOutcome::Removed), "<3><0>".to_owned()),
         (
@@ -765,6 +848,11 @@ fn rows_have_frozen_bytes() {
         shard.apply(pending.command.clone());
     }
     shard.apply(of_user(u("al"), UserOp::Seen { at_ms: 7 }));
+    let access = UserOp::PutAccess {
+        deactivated: Some(true),
+        before_s: Some(5),
+    };
+    shard.apply(of_user(u("bo"), access));
     let group_invite = GroupInvite::SharesConversation;
     shard.apply(of_user(u("bo"), UserOp::Wish { group_invite }));
     shard.apply(of_user(
@@ -823,6 +911,7 @@ fn rows_have_frozen_bytes() {
         r#"UserIndex al<2> = <1><7>"#,
         r#"UserIndex al<4><ff><ff><ff><ff><ff><ff><ff><f8>g_1 = <1><1><2><0><7><0><0><0><0>"#,
         r#"UserIndex bo<8> = <1><1>"#,
+        r#"UserIndex bo<a> = <1><1><5>"#,
         r#"UserIndex cy<9>al<0>g_1<0>k = <1><7>"#,
         r#"UserIndex cy<b> = <1><1><1><2>Cy<0><1><2>{}"#,
         r#"Outbox <0><0><0><0><0><0><0><0><2><0><0><0><0> = <1><3>g_1<2>al<1><7>"#,

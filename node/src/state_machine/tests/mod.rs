@@ -17,6 +17,7 @@ use super::{
 };
 
 mod activity;
+mod api_keys;
 mod bans;
 mod blocks;
 mod clocks;
@@ -38,6 +39,8 @@ mod reads;
 mod retention;
 mod settings;
 mod store;
+mod system;
+mod user_access;
 mod words;
 
 /// The rows of one shard.

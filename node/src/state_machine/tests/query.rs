@@ -148,3 +148,11 @@ pub(super) fn device_token(
     let found = DevicesQuery { user, presented }.read(rows)?;
     Ok(found.into_iter().next())
 }
+
+pub(super) fn api_keys(rows: &impl RowReader) -> Result<Vec<ApiKeyEntry>> {
+    ApiKeysQuery.read(rows)
+}
+
+pub(super) fn audit(rows: &impl RowReader, before: Option<u64>, limit: u32) -> Result<Vec<AuditEntry>> {
+    AuditQuery { before, limit }.read(rows)
+}

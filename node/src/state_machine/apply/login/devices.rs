@@ -108,6 +108,25 @@ pub(super) fn end_with(
     Ok(ended)
 }
 
+/// Removes the device tokens that were created before this time in seconds since the epoch, or by one of these logins, and
+/// returns their ids.
+pub(super) fn end_before(
+    work: &mut ApplyContext<'_, impl RowWriter>,
+    user: &UserId,
+    before_s: u64,
+    logins: &[TokenFamilyId],
+) -> Result<Vec<TokenFamilyId>> {
+    let mut ended = Vec::new();
+    for (key, row) in all(work, user)? {
+        let of_login = row.login.is_some_and(|login| logins.contains(&login));
+        if of_login || row.created_ms / 1_000 < before_s {
+            expiry::remove(work.rows, &key, row.expires_ms);
+            ended.extend(keys::device_token_id(user, &key));
+        }
+    }
+    Ok(ended)
+}
+
 fn is_alive(work: &ApplyContext<'_, impl RowWriter>, user: &UserId, login: TokenFamilyId) -> Result<bool> {
     let row = work
         .rows

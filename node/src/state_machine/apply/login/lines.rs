@@ -164,6 +164,24 @@ pub(super) fn end_all(
     Ok(LoginOutcome::Ended { families, all: true })
 }
 
+/// Ends the token families of the user that were opened before this time in seconds since the epoch, and the device
+/// tokens that they created or that were created before it.
+pub(in crate::state_machine::apply) fn end_before(
+    work: &mut ApplyContext<'_, impl RowWriter>,
+    user: &UserId,
+    before_s: u64,
+) -> Result<Vec<TokenFamilyId>> {
+    let mut ended = Vec::new();
+    for (key, line) in all(work, user)? {
+        if line.opened_ms / 1_000 < before_s {
+            expiry::remove(work.rows, &key, line.expires_ms);
+            ended.extend(keys::token_family_id(user, &key));
+        }
+    }
+    ended.extend(devices::end_before(work, user, before_s, &ended)?);
+    Ok(ended)
+}
+
 fn all(
     work: &ApplyContext<'_, impl RowWriter>,
     user: &UserId,

@@ -6,8 +6,6 @@
 //! ```
 //! A device token counts as a login: the id of the token is the login of its sessions, which a revocation ends.
 
-mod verification_cache;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -19,11 +17,10 @@ use prometheus_client::registry::Registry;
 use protocol::{ClientMessageId, ErrorCode, UserId};
 use tokio::sync::Semaphore;
 
-pub(super) use self::verification_cache::CACHE_TTL;
-use self::verification_cache::VerificationCache;
 use super::keyring::{ActiveKeyring, DeviceToken, KeyringCache};
 use super::revocation_list::RevocationList;
 use super::token_verifier::{TokenError, TokenIdentity};
+use super::verification_cache::VerificationCache;
 use crate::config;
 use crate::shard_client::{CommandError, ShardClient};
 use crate::state_machine::query::DevicesQuery;
@@ -44,7 +41,8 @@ struct Inner {
     ended: RevocationList,
     /// Lifetime of a token in milliseconds.
     valid_ms: u64,
-    cache: Mutex<VerificationCache>,
+    /// Identities by the SHA-256 hash of a token; `None` for a token that was revoked.
+    cache: Mutex<VerificationCache<[u8; 32], Option<TokenIdentity>>>,
     verifying: Semaphore,
     verifications: Family<VerificationLabels, Counter>,
 }
@@ -98,6 +96,13 @@ impl DeviceTokens {
 
     /// Registers the counter of verifications.
     pub fn register(&self, registry: &mut Registry) {
+        for cache in ["hit", "miss"] {
+            drop(
+                self.inner
+                    .verifications
+                    .get_or_create(&VerificationLabels { cache }),
+            );
+        }
         registry.register(
             "device_token_verifications",
             "Verifications of device tokens, by the result of the cache",
@@ -278,6 +283,8 @@ impl DeviceTokens {
             expires: Some(UNIX_EPOCH + Duration::from_millis(entry.expires_ms)),
             login: Some(token.id().login()),
             device: Some(entry.device),
+            issued_s: Some(entry.created_ms / 1_000),
+            access_version: 0,
         });
         // A negative answer is final, because no token is created twice.
         inner.cache.lock().put(hash.0, identity.clone(), asked);
