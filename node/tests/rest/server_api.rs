@@ -89,6 +89,13 @@ fn endpoints(c: &str, u: &str) -> Vec<Endpoint> {
             "conversations",
             Some(json!({ "members": [{ "u": "carol" }] })),
         ),
+        one(
+            "POST",
+            "/v1/server/users".to_owned(),
+            "users",
+            Some(json!({ "users": [{ "u": u, "name": "Zoe" }] })),
+        ),
+        one("GET", format!("/v1/server/users?ids={u}"), "users", None),
         one("POST", format!("/v1/server/users/{u}/disconnect"), "users", None),
         one(
             "POST",
@@ -703,4 +710,82 @@ async fn deactivated_user_cannot_log_in_by_a_code() {
     with_key(&node, &key, "POST", &path, &Value::Null).await.is(204);
     log_in().await.is(200);
     node.stop().await;
+}
+
+#[tokio::test]
+async fn profiles_are_written_in_bulk_with_a_verdict_each() {
+    let cluster = TestCluster::with(|config| config.server.admin_token.0 = ADMIN.to_owned()).await;
+    let [first, second, third] = &cluster.nodes[..] else {
+        panic!()
+    };
+    let (_, key) = key(first, &["users"]).await;
+    let body = json!({ "users": [
+        { "u": "ada", "name": "Ada", "avatar": "/ada.png", "data": { "team": "red" } },
+        { "u": "eve", "name": "\u{202e}eve" },
+        { "u": "ben", "data": { "x": "x".repeat(4_096) } },
+        { "u": "dan", "name": "Dan" },
+    ] });
+    for node in [second, third] {
+        let put = with_key(node, &key, "POST", "/v1/server/users", &body)
+            .await
+            .is(200);
+        let verdicts: Vec<_> = put["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| item["err"].as_str())
+            .collect();
+        assert_eq!(
+            verdicts,
+            [None, Some("bad_request"), Some("too_large"), None],
+            "{put}"
+        );
+    }
+    let removal = json!({ "users": [{ "u": "ada", "avatar": null }] });
+    with_key(first, &key, "POST", "/v1/server/users", &removal)
+        .await
+        .is(200);
+    with_key(
+        first,
+        &key,
+        "POST",
+        "/v1/server/users/dan/deactivate",
+        &Value::Null,
+    )
+    .await
+    .is(204);
+    let listed = with_key(
+        third,
+        &key,
+        "GET",
+        "/v1/server/users?ids=ada,eve,dan",
+        &Value::Null,
+    )
+    .await
+    .is(200);
+    let expected = json!([
+        { "u": "ada", "name": "Ada", "data": { "team": "red" }, "ver": 2, "deactivated": false },
+        { "u": "eve", "ver": 0, "deactivated": false },
+        { "u": "dan", "name": "Dan", "ver": 1, "deactivated": true },
+    ]);
+    assert_eq!(listed["items"], expected);
+    // Users read what the back end has written.
+    let profile = Call::new("GET", "/v1/users/ada")
+        .by("zoe")
+        .to(second)
+        .await
+        .is(200);
+    assert_eq!(profile["name"], "Ada");
+    let many: Vec<Value> = (0..101)
+        .map(|number| json!({ "u": format!("u{number}") }))
+        .collect();
+    for body in [
+        json!({ "users": [] }),
+        json!({ "users": many }),
+        json!({ "users": [{ "u": "system" }] }),
+    ] {
+        let refused = with_key(first, &key, "POST", "/v1/server/users", &body).await;
+        refused.is_problem(400, "bad_request");
+    }
+    cluster.stop().await;
 }

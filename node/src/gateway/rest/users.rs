@@ -23,14 +23,15 @@ use crate::presence::local_presence;
 /// Users by their ids.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-struct UserIds {
+pub(super) struct UserIds {
     /// The ids of at most 100 users, separated by commas.
     #[param(min_length = 1, max_length = 6500)]
     ids: String,
 }
 
 impl UserIds {
-    fn users(&self) -> Result<GetUsers, Problem> {
+    /// Returns the query for the profiles of these users.
+    pub(super) fn users(&self) -> Result<GetUsers, Problem> {
         let ids = self.ids.split(',').map(UserId::parse);
         let ids: Result<_, _> = ids.collect();
         let ids = ids.map_err(|error| Problem::bad(format!("ids: {error}")))?;

@@ -12,6 +12,7 @@ mod key_rates;
 mod members;
 mod messages;
 mod presence;
+mod profiles;
 mod users;
 mod verdict;
 
@@ -24,6 +25,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     conversations::routes(config);
     members::routes(config);
     presence::routes(config);
+    profiles::routes(config);
     users::routes(config);
     admin::routes(config);
 }
