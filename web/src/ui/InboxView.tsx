@@ -28,7 +28,7 @@ export function InboxView({ session, rows }: { session: Session; rows: readonly 
   const current = shown.find((row) => isOpen(row));
   const tabStop = current ?? shown[0];
   return (
-    <aside class="sidebar" aria-label={t("inbox.title")}>
+    <section class="sidebar" aria-label={t("inbox.title")}>
       <header class="bar">
         <button type="button" class="me" onClick={() => (dialog.value = "menu")} aria-label={t("menu.open")} title={t("menu.open")}>
           <Avatar user={session.user} />
@@ -78,7 +78,7 @@ export function InboxView({ session, rows }: { session: Session; rows: readonly 
           )}
         </nav>
       )}
-    </aside>
+    </section>
   );
 }
 

@@ -26,9 +26,10 @@ export function Shell({ session }: { session: Session }) {
     panel.value = undefined;
   }, [key]);
   return (
-    <div class={`shell ${key ? "has-room" : ""} ${key && panel.value ? "has-panel" : ""}`}>
+    <main class={`shell ${key ? "has-room" : ""} ${key && panel.value ? "has-panel" : ""}`}>
+      <h1 class="sr">{t("app.name")}</h1>
       <InboxView session={session} rows={rows} />
-      <main class="main">
+      <div class="main">
         <BannerView />
         {key ? (
           <RoomView key={key} id={key} session={session} />
@@ -38,12 +39,12 @@ export function Shell({ session }: { session: Session }) {
             <p>{t("room.none.hint")}</p>
           </div>
         )}
-      </main>
+      </div>
       {key && panel.value === "details" && <DetailsPanel key={key} id={key} session={session} />}
       {key && panel.value === "search" && <SearchPanel key={key} id={key} session={session} />}
       {drawer.value && <DeveloperDrawer session={session} />}
       {dialog.value === "new" && <NewDialog session={session} />}
       {dialog.value === "menu" && <MenuDialog session={session} />}
-    </div>
+    </main>
   );
 }
