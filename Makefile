@@ -3,7 +3,7 @@ CARGO := scripts/cargo.sh
 FLAGS := --workspace --all-features --locked
 ARGS ?=
 
-.PHONY: help run build test verify fix api-test clients chaos report bench sdk sdk-nodes sdk-browser sdk-chaos web web-browser setup fmt-check clippy doc architecture tree names deny advisories english
+.PHONY: help run build dist test verify fix api-test descriptions clients chaos report bench sdk sdk-nodes sdk-browser sdk-chaos web web-browser setup fmt-check clippy doc architecture tree names deny advisories english
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -13,6 +13,10 @@ run: ## one node on 127.0.0.1:8080 with development tokens (ARGS="--data DIR --h
 
 build: ## the release binaries rookery and rookery-loadtest
 	$(CARGO) build --release --locked --bin rookery --bin rookery-loadtest
+
+dist: ## archive, Debian package and checksums in target/dist, tried (BIN=DIR for binaries that exist)
+	scripts/dist.sh
+	scripts/check-dist.sh
 
 test: architecture ## every test (ARGS="-p rookery-storage" for one crate)
 	scripts/test.sh $(ARGS)
@@ -26,6 +30,9 @@ fix: ## formats, and applies what clippy can fix by itself
 
 api-test: ## a node held against its own OpenAPI by schemathesis (EXAMPLES=500 SEED=7 for more)
 	scripts/schemathesis.sh
+
+descriptions: ## the API descriptions held against OpenAPI and AsyncAPI (needs Node 20 or later)
+	scripts/descriptions.sh
 
 clients: ## stock clients against three real nodes behind a proxy (ARGS="short" or ARGS="native" for some)
 	scripts/clients.sh $(ARGS)

@@ -4,6 +4,7 @@
 #
 #   scripts/gateway-cost.sh                          a release build, 1,000 connections, 200 receivers, 3 rounds
 #   BIN=DIR scripts/gateway-cost.sh                  the binary from there
+#   TESTS=FILE BIN=DIR scripts/gateway-cost.sh       with the test binary `processes`, built already with all features
 #   CONNECTIONS=50 RECEIVERS=10 MESSAGES=20 ROUNDS=1 scripts/gateway-cost.sh
 #
 # Nothing else may run on the machine. Five rounds or more make a figure that may be written down.
@@ -17,5 +18,6 @@ fi
 ROOKERY_BIN=$(cd "$BIN" && pwd)/rookery
 export ROOKERY_BIN
 # The clients may be a debug build: only the node is measured.
-exec scripts/cargo.sh test --locked --all-features -p rookery --test processes -- \
-  --ignored --exact --nocapture gateway_cost::gateways_beside_the_native_websocket
+measure=(--ignored --exact --nocapture gateway_cost::gateways_beside_the_native_websocket)
+[ -z "${TESTS:-}" ] || exec "$TESTS" "${measure[@]}"
+exec scripts/cargo.sh test --locked --all-features -p rookery --test processes -- "${measure[@]}"

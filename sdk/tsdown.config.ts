@@ -1,7 +1,16 @@
 import { defineConfig } from "tsdown";
 
 export default defineConfig({
-  entry: ["src/index.ts", "src/indexeddb.ts", "src/login.ts", "src/react.ts", "src/testing/index.ts", "src/wire/index.ts"],
+  entry: [
+    "src/index.ts",
+    "src/indexeddb.ts",
+    "src/login.ts",
+    "src/poll.ts",
+    "src/react.ts",
+    "src/server.ts",
+    "src/testing/index.ts",
+    "src/wire/index.ts",
+  ],
   format: ["esm", "cjs"],
   platform: "neutral",
   target: "es2022",

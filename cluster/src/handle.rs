@@ -194,6 +194,13 @@ impl Cluster {
         self.node.ready()
     }
 
+    /// Returns the number of shards, with the meta group, that have no owner as far as this node hears: it does not own
+    /// them, and nobody else has announced to own them for some seconds.
+    #[must_use]
+    pub fn shards_without_owner(&self) -> usize {
+        self.node.shards_without_owner()
+    }
+
     /// Returns the number of replicas on this node that stopped before an entry that this build cannot decode.
     #[must_use]
     pub fn failed_replicas(&self) -> usize {

@@ -1,4 +1,4 @@
-//! Minimal HTTP client for the harness's GET requests (readiness, ownership, metrics), with one connection per request.
+//! Minimal HTTP client for requests of the harness (readiness, ownership, metrics, polls), with one connection each.
 
 use std::time::Duration;
 
@@ -38,19 +38,43 @@ pub(crate) async fn get_as(node: &str, path: &str, token: &str) -> Option<(u16, 
 async fn ask(node: &str, path: &str, token: Option<&str>) -> std::io::Result<Vec<u8>> {
     let bearer = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
     let request = async {
-        let mut stream = TcpStream::connect(node).await?;
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {node}\r\nConnection: close\r\nAccept: */*\r\n{bearer}\r\n"
-        );
-        stream.write_all(request.as_bytes()).await?;
-        // `Connection: close` makes the end of the stream the end of the response.
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await?;
-        Ok(answer)
+        let stream = TcpStream::connect(node).await?;
+        exchange(
+            stream,
+            &format!("GET {path} HTTP/1.1\r\nHost: {node}\r\n{bearer}"),
+            "",
+        )
+        .await
     };
     // A stopped node accepts connections and never answers.
     let answer = tokio::time::timeout(Duration::from_secs(3), request).await;
     answer.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+}
+
+/// Sends a request over its own connection, and returns status and body. `node`: host:port.
+pub(crate) async fn request(
+    stream: TcpStream,
+    node: &str,
+    (method, path): (&str, &str),
+    body: &str,
+) -> std::io::Result<(u16, String)> {
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {node}\r\nContent-Type: text/plain; charset=UTF-8\r\n\
+         Content-Length: {}\r\n",
+        body.len()
+    );
+    let answer = exchange(stream, &head, body).await?;
+    parse(&answer).ok_or_else(|| std::io::ErrorKind::InvalidData.into())
+}
+
+/// Returns the response to a request with this head, without the empty line, and body.
+async fn exchange(mut stream: TcpStream, head: &str, body: &str) -> std::io::Result<Vec<u8>> {
+    let request = format!("{head}Connection: close\r\nAccept: */*\r\n\r\n{body}");
+    stream.write_all(request.as_bytes()).await?;
+    // `Connection: close` makes the end of the stream the end of the response.
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    Ok(answer)
 }
 
 /// Splits a response into status and body.

@@ -42,6 +42,7 @@ impl Shard {
                 kind: ConversationKind::Group,
                 members: (1..8).map(user).collect(),
                 title: None,
+                data: None,
             },
         };
         let commands: Vec<_> = shard.convs.iter().map(|conv| create(conv).encode()).collect();

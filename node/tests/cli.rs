@@ -1,14 +1,13 @@
 //! The program itself: its commands as processes, as a person or a script starts them.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::Instant;
 
-use node::testkit::{Call, PATIENCE, ProcessGuard, eventually_blocking as eventually, program, signal};
+use node::testkit::{Call, ProcessGuard, TerminalClient, eventually_blocking as eventually, program, signal};
 use serde_json::Value;
 
 fn rookery() -> Command {
@@ -44,40 +43,14 @@ fn get(http: &str, path: &str) -> Option<(u16, String)> {
 
 /// What a chat client prints that says these lines, each when the one before has had its effect on its output.
 fn chat(http: &str, user: &str, steps: &[(&str, &str)]) -> String {
-    let mut child = rookery()
-        .args(["chat", "--url", &format!("ws://{http}"), "--user", user])
-        .stdin(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut input = child.stdin.take().unwrap();
-    let mut output = child.stdout.take().unwrap();
-    let _guard = ProcessGuard(child);
-    let (lines, printed) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let mut chunk = [0; 4096];
-        while let Ok(read @ 1..) = output.read(&mut chunk) {
-            if lines
-                .send(String::from_utf8_lossy(&chunk[..read]).into_owned())
-                .is_err()
-            {
-                return;
-            }
-        }
-    });
-    let mut text = String::new();
+    let mut client = TerminalClient::start(user, &[http.parse().unwrap()]);
     for (line, effect) in steps {
-        writeln!(input, "{line}").unwrap();
-        let end = Instant::now() + PATIENCE;
-        while !text.contains(effect) {
-            let left = end.saturating_duration_since(Instant::now());
-            text.push_str(
-                &printed
-                    .recv_timeout(left)
-                    .unwrap_or_else(|_| panic!("{effect:?} in:\n{text}")),
-            );
-        }
+        client.types(line);
+        eventually(&format!("{user} sees {effect:?}"), || {
+            client.screen().contains(effect)
+        });
     }
-    text
+    client.screen()
 }
 
 fn stderr(output: &Output) -> String {
@@ -113,6 +86,82 @@ fn a_bad_configuration_is_refused_with_every_key_that_is_wrong() {
     ] {
         assert!(text.contains(key), "{key} in:\n{text}");
     }
+}
+
+#[test]
+fn a_check_ends_with_the_code_of_its_result() {
+    let dir = tempfile::tempdir().unwrap();
+    let check = |url: &str| {
+        let output = rookery().args(["ctl", "check", "--ready", "--url", url]).output();
+        output.unwrap()
+    };
+    let http = format!("127.0.0.1:{}", ports(1));
+    let url = format!("http://{http}");
+    let absent = check(&url);
+    assert_eq!(absent.status.code(), Some(3), "{}", stderr(&absent));
+    assert!(stderr(&absent).contains("no answer"), "{}", stderr(&absent));
+
+    let node = rookery()
+        .args(["dev", "--http", &http, "--data"])
+        .arg(dir.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let mut node = ProcessGuard(node.unwrap());
+    eventually("the check succeeds", || {
+        let output = check(&url);
+        // A node that starts answers with its reason, or not at all yet.
+        let known = [Some(0), Some(3), Some(6)].contains(&output.status.code());
+        assert!(known, "{output:?}");
+        (output.status.code() == Some(0)).then_some(())
+    });
+    let by_environment = rookery()
+        .args(["ctl", "check", "--ready"])
+        .env("ROOKERY_URL", &url)
+        .output()
+        .unwrap();
+    assert_eq!(by_environment.stdout, b"ready\n");
+    signal(node.0.id(), "-TERM");
+    assert!(node.0.wait().unwrap().success());
+
+    for usage in [
+        ["ctl", "check"].as_slice(),
+        &["ctl", "check", "--ready", "--url", "https://chat.example.org"],
+        &["schema", "nothing"],
+    ] {
+        let output = rookery().args(usage).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{usage:?}");
+    }
+}
+
+#[test]
+fn a_service_manager_is_notified_of_start_and_stop() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("notify");
+    let manager = UnixDatagram::bind(&socket).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let http = format!("127.0.0.1:{}", ports(1));
+    let node = rookery()
+        .args(["dev", "--http", &http, "--data"])
+        .arg(dir.path().join("data"))
+        .env("NOTIFY_SOCKET", &socket)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let mut node = ProcessGuard(node.unwrap());
+    let received = || {
+        let mut text = [0; 64];
+        let length = manager.recv(&mut text).unwrap();
+        String::from_utf8_lossy(&text[..length]).into_owned()
+    };
+    assert_eq!(received(), "READY=1");
+    assert_eq!(get(&http, "/livez").unwrap().0, 200, "it serves by then");
+    eventually("the node is ready", || {
+        get(&http, "/readyz").filter(|(code, _)| *code == 200)
+    });
+    signal(node.0.id(), "-TERM");
+    assert_eq!(received(), "STOPPING=1");
+    assert!(node.0.wait().unwrap().success());
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn command(limit: u32, dir: &Path) -> Command {
         .arg(program().get_program())
         .args(["dev", "--http", "127.0.0.1:0", "--data"])
         .arg(dir.join("data"))
-        .args(["--set", "server.workers=2", "--set", "cluster.shards=2"])
+        .args(["--set", "server.threads=2", "--set", "cluster.shards=2"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(File::create(dir.join("log")).unwrap());

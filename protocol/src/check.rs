@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::error::ErrorCode;
-use crate::payload::Body;
+use crate::payload::{Body, CustomData};
 use crate::{limits, text};
 
 /// Refusal of a command by its fields: the code and a description for the developer of the client.
@@ -41,6 +41,35 @@ pub(crate) fn title(title: Option<&str>) -> Result<(), Rejection> {
     longest("title", title, limits::TITLE_BYTES)?;
     match title.filter(|title| !title.is_empty()).map(text::visible) {
         Some(Err(why)) => Err(bad(format_args!("title must have {why}"))),
+        _ => Ok(()),
+    }
+}
+
+/// Checks the displayed name of a user.
+pub(crate) fn name(name: Option<&str>) -> Result<(), Rejection> {
+    longest("name", name, limits::NAME_BYTES)?;
+    match name.map(text::visible) {
+        Some(Err(why)) => Err(bad(format_args!("name must have {why}"))),
+        _ => Ok(()),
+    }
+}
+
+/// Checks the URL of a user's picture.
+pub(crate) fn avatar(url: Option<&str>) -> Result<(), Rejection> {
+    longest("avatar", url, limits::AVATAR_BYTES)?;
+    match url.map(text::picture_url) {
+        Some(Err(why)) => Err(bad(format_args!("avatar must be {why}"))),
+        _ => Ok(()),
+    }
+}
+
+/// Checks the size of custom data.
+pub(crate) fn data(data: Option<&CustomData>) -> Result<(), Rejection> {
+    match data {
+        Some(data) if data.as_str().len() > limits::DATA_BYTES => Err((
+            ErrorCode::TooLarge,
+            format!("data exceeds {} bytes", limits::DATA_BYTES),
+        )),
         _ => Ok(()),
     }
 }

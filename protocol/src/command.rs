@@ -23,6 +23,7 @@ pub use crate::groups::resume::{DeviceResume, ResumeSession, ResumeTarget};
 pub use crate::groups::session::{Authenticate, Heartbeat};
 pub use crate::groups::settings::UpdateConversation;
 pub use crate::groups::sync::SyncRequest;
+pub use crate::groups::users::GetUsers;
 use crate::shape::commands;
 use crate::text;
 
@@ -103,8 +104,10 @@ commands! {
         Block(BlockUser) = "block",
         /// Unblocks a user who was blocked before.
         Unblock(BlockUser) = "unblock",
-        /// Returns the user's settings, after changing those that are given.
+        /// Returns the user's profile and settings, after changing what is given.
         Me(UpdateProfile) = "me",
+        /// Returns the profiles of users.
+        Users(GetUsers) = "users",
         /// Reports that the client is alive, and the last event that it has applied.
         Hb(Heartbeat) = "hb",
     }

@@ -17,6 +17,7 @@ pub use crate::groups::reactions::ReactionEvent;
 pub use crate::groups::session::{CloseEvent, ResyncEvent};
 pub use crate::groups::settings::MetadataEvent;
 pub use crate::groups::sync::ActivityEvent;
+pub use crate::groups::users::ProfileEvent;
 use crate::payload::EncodedEvent;
 use crate::shape::events;
 
@@ -46,6 +47,8 @@ events! {
         Typing(TypingEvent) = "typing",
         /// A watched user came online or went offline.
         Presence(PresenceEvent) = "presence",
+        /// The profile of a watched user changed.
+        Profile(ProfileEvent) = "profile",
         /// Events were dropped, and the client must run `sync`.
         Resync(ResyncEvent) = "resync",
         /// The server is about to close the connection.

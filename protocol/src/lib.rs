@@ -19,6 +19,8 @@ pub mod limits;
 
 pub mod text;
 
+pub mod patch;
+
 pub mod payload;
 
 pub mod error;
@@ -54,7 +56,8 @@ pub use error::ErrorCode;
 pub use event::Event;
 pub use frame::ServerFrame;
 pub use ids::{ClientMessageId, ConversationId, InvalidId, UserId};
-pub use payload::{Body, EncodedEvent};
+pub use patch::FieldPatch;
+pub use payload::{Body, CustomData, EncodedEvent};
 pub use response::Response;
 pub use rest::MessageState;
 pub use role::{ConversationKind, GroupInvite, HistoryVisibility, MembershipChange, Role};

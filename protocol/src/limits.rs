@@ -25,6 +25,16 @@ pub const EDITS: usize = 256;
 pub const WATCH_USERS: usize = 500;
 /// The longest title, in bytes.
 pub const TITLE_BYTES: usize = 256;
+/// The longest displayed name of a user, in bytes.
+pub const NAME_BYTES: usize = 256;
+/// The longest URL of a user's picture, in bytes.
+pub const AVATAR_BYTES: usize = 1024;
+/// The largest custom data of a user, a conversation or a member, in bytes of JSON.
+pub const DATA_BYTES: usize = 4 * 1024;
+/// The longest `data_kind` of a `list`, in bytes.
+pub const DATA_KIND_BYTES: usize = 64;
+/// The most users in one `users`.
+pub const USERS: usize = 100;
 /// The most conversations in one `sync`.
 pub const SYNC_HAVE: usize = 200;
 /// The largest page of `list` and `hist`, in rows; a larger `limit` is reduced to it.

@@ -12,6 +12,10 @@ use crate::text;
 #[derive(Clone)]
 pub struct Body(Box<RawValue>);
 
+/// Custom data of an application: a JSON object, kept as a [`Body`] is.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CustomData(Body);
+
 /// An event without its session number, as it appears inside `hist`, `conv`, `delta` and `inbox`: the stored bytes,
 /// verbatim, behind an opening brace.
 #[derive(Clone)]
@@ -54,6 +58,8 @@ impl PartialEq for Body {
     }
 }
 
+impl Eq for Body {}
+
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Bodies are private: a log line shows the size only.
@@ -70,6 +76,40 @@ impl Serialize for Body {
 impl<'de> Deserialize<'de> for Body {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Body, D::Error> {
         Body::checked(Box::<RawValue>::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
+// === impl CustomData ===
+
+impl CustomData {
+    /// Returns the data if `text` is one JSON object that passes [`scan`](crate::text::scan).
+    pub fn new(text: impl Into<String>) -> Result<CustomData, String> {
+        Body::new(text).map(CustomData)
+    }
+
+    /// Returns the JSON text of the data.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl fmt::Debug for CustomData {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CustomData({} bytes)", self.as_str().len())
+    }
+}
+
+impl Serialize for CustomData {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for CustomData {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<CustomData, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        let body = Body::checked(raw).map_err(|_| de::Error::custom("data must be an object"))?;
+        Ok(CustomData(body))
     }
 }
 

@@ -12,6 +12,7 @@ pub use crate::groups::session::{
     HeartbeatResponse, HelloResponse, NotResumed, ReadyResponse, SessionLimits,
 };
 pub use crate::groups::sync::{SyncResponse, SyncResponseItem};
+pub use crate::groups::users::{UserCard, UserCards, UserProfile, UsersResponse};
 use crate::shape::responses;
 
 responses! {
@@ -36,8 +37,10 @@ responses! {
         Members(MembersResponse) = "members",
         /// The missed events of a set of conversations.
         Delta(SyncResponse) = "delta",
-        /// The settings of the user.
+        /// The profile and the settings of the user.
         Me(MeResponse) = "me",
+        /// Profiles of the users that the command names.
+        Users(UsersResponse) = "users",
         /// The server is alive and repeats its clock.
         Hb(HeartbeatResponse) = "hb",
         /// The command was refused; the error code names the reason.

@@ -11,7 +11,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::event::Event;
 use crate::ids::{ClientMessageId, ConversationId, MAX_ID_BYTES, UserId};
-use crate::payload::{Body, EncodedEvent};
+use crate::payload::{Body, CustomData, EncodedEvent};
 pub use crate::shape::{Schemas, Shape};
 
 // === schemas of ids ===
@@ -54,7 +54,7 @@ id!(
     "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 );
 
-// === schemas of Body and EncodedEvent ===
+// === schemas of Body, CustomData and EncodedEvent ===
 
 impl PartialSchema for Body {
     fn schema() -> RefOr<Schema> {
@@ -72,6 +72,25 @@ impl PartialSchema for Body {
 impl ToSchema for Body {
     fn name() -> Cow<'static, str> {
         Cow::Borrowed("Body")
+    }
+}
+
+impl PartialSchema for CustomData {
+    fn schema() -> RefOr<Schema> {
+        let data = ObjectBuilder::new()
+            .schema_type(Type::Object)
+            .description(Some(
+                "Custom data of the application: any JSON object of at most 4 KiB, kept verbatim.",
+            ))
+            .additional_properties(Some(AdditionalProperties::FreeForm(true)))
+            .examples([serde_json::json!({ "team": "red" })]);
+        RefOr::T(Schema::Object(data.build()))
+    }
+}
+
+impl ToSchema for CustomData {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("CustomData")
     }
 }
 

@@ -142,6 +142,31 @@ pub fn visible(name: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// Refuses a URL that a client must not load as a picture: anything but an `http` or `https` URL with a host, or a
+/// reference relative to the application. A node never loads it.
+pub fn picture_url(url: &str) -> Result<(), &'static str> {
+    const FORM: &str = "an http or https URL, or a relative one";
+    if url.is_empty() || url.chars().any(|c| c.is_whitespace() || misleads(c) || c == '\\') {
+        return Err(FORM);
+    }
+    // The scheme ends at the first colon, unless a slash, query or fragment begins before it.
+    let end = url
+        .find([':', '/', '?', '#'])
+        .filter(|end| url[*end..].starts_with(':'));
+    let Some((scheme, rest)) = end.map(|end| (&url[..end], &url[end + 1..])) else {
+        // Two slashes begin a host, which would take the scheme of the page.
+        return if url.starts_with("//") { Err(FORM) } else { Ok(()) };
+    };
+    let is_web = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
+    let host = rest
+        .strip_prefix("//")
+        .map(|rest| rest.split(['/', '?', '#']).next());
+    match host {
+        Some(Some(host)) if is_web && !host.is_empty() && !host.contains('@') => Ok(()),
+        _ => Err(FORM),
+    }
+}
+
 /// Refuses a reaction that is not 1 to [`REACTION_BYTES`] bytes of [displayable](visible) text.
 pub fn reaction(k: &str) -> Result<(), String> {
     if k.is_empty() || k.len() > REACTION_BYTES {

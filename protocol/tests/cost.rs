@@ -29,6 +29,7 @@ fn least(tag: &str) -> Value {
         "sync" => json!({"have":[]}),
         "typing" => json!({"c":"g_1","on":true}),
         "watch" | "unwatch" => json!({"users":[]}),
+        "users" => json!({"ids":[]}),
         "hb" | "me" => json!({}),
         other => panic!("{other} is new: give it a cost"),
     };
@@ -49,6 +50,8 @@ fn most(tag: &str) -> Value {
         "list" | "hist" | "members" => json!({"limit":u64::MAX}),
         "sync" => json!({"have":have}),
         "watch" | "unwatch" => json!({"users":users(500)}),
+        "users" => json!({"ids":users(100)}),
+        "me" => json!({"name":"x".repeat(256),"data":{"x":"x".repeat(4_000)}}),
         _ => json!({}),
     };
     let mut fields = least(tag);

@@ -143,13 +143,35 @@ fn a_malformed_command_keeps_its_id_in_the_refusal() {
             r#"{"t":"role","id":7,"c":"g_1","cid":"k","who":"bob","role":"king"}"#,
             "king",
         ),
+        (
+            r#"{"t":"role","id":7,"c":"g_1","cid":"k","who":"bob"}"#,
+            "one of role and data",
+        ),
+        (
+            r#"{"t":"role","id":7,"c":"g_1","cid":"k","who":"bob","data":"x"}"#,
+            "data must be an object",
+        ),
         (r#"{"t":"ban","id":7,"c":"g_1","cid":"k"}"#, "who"),
         (
             r#"{"t":"set","id":7,"c":"g_1","cid":"k"}"#,
-            "one of title, history, muted and pinned",
+            "one of title, history, data, muted and pinned",
         ),
         (r#"{"t":"watch","id":7}"#, "users"),
         (r#"{"t":"block","id":7,"who":"b b"}"#, "user id"),
+        (r#"{"t":"users","id":7}"#, "ids"),
+        (
+            r#"{"t":"me","id":7,"name":""}"#,
+            "name must have a visible character",
+        ),
+        (
+            r#"{"t":"me","id":7,"name":"a\u202eb"}"#,
+            "name must have no control",
+        ),
+        (
+            r#"{"t":"me","id":7,"avatar":"javascript:x"}"#,
+            "avatar must be an http",
+        ),
+        (r#"{"t":"me","id":7,"data":[]}"#, "data must be an object"),
         (r#"{"t":"typing","id":7,"c":"g_1"}"#, "on"),
         (
             r#"{"t":"hist","id":7,"c":"g_1","before":3,"after":1}"#,
@@ -197,6 +219,29 @@ fn sizes_are_bounded() {
     let users = vec!["\"u\""; limits::WATCH_USERS + 1].join(",");
     let watch = format!(r#"{{"t":"watch","id":7,"users":[{users}]}}"#);
     assert_eq!(refused(&watch).code, ErrorCode::BadRequest);
+    let ids = vec!["\"u\""; limits::USERS + 1].join(",");
+    let users = format!(r#"{{"t":"users","id":7,"ids":[{ids}]}}"#);
+    assert_eq!(refused(&users).code, ErrorCode::BadRequest);
+    let name = "x".repeat(limits::NAME_BYTES + 1);
+    let me = format!(r#"{{"t":"me","id":7,"name":"{name}"}}"#);
+    assert_eq!(refused(&me).code, ErrorCode::BadRequest);
+    let avatar = "x".repeat(limits::AVATAR_BYTES + 1);
+    let me = format!(r#"{{"t":"me","id":7,"avatar":"{avatar}"}}"#);
+    assert_eq!(refused(&me).code, ErrorCode::BadRequest);
+    let kind = "x".repeat(limits::DATA_KIND_BYTES + 1);
+    let list = format!(r#"{{"t":"list","id":7,"data_kind":"{kind}"}}"#);
+    assert_eq!(refused(&list).code, ErrorCode::BadRequest);
+    let data = "x".repeat(limits::DATA_BYTES);
+    for command in [
+        r#""set","c":"g_1""#,
+        r#""role","c":"g_1","who":"u""#,
+        r#""create","kind":"group""#,
+    ] {
+        let command = format!(r#"{{"t":{command},"id":7,"cid":"k","data":{{"x":"{data}"}}}}"#);
+        assert_eq!(refused(&command).code, ErrorCode::TooLarge, "{command}");
+    }
+    let me = format!(r#"{{"t":"me","id":7,"data":{{"x":"{data}"}}}}"#);
+    assert_eq!(refused(&me).code, ErrorCode::TooLarge);
     let users = vec!["\"u\""; limits::MENTIONS + 1].join(",");
     let send = format!(r#"{{"t":"send","id":7,"c":"g_1","cid":"k","b":{{}},"mentions":[{users}]}}"#);
     assert_eq!(refused(&send).code, ErrorCode::BadRequest);

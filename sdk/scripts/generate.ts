@@ -1,10 +1,11 @@
-// Writes src/wire/generated.ts and src/wire/rest.ts from the descriptions that a node gives of itself.
+// Writes src/wire/generated.ts and src/wire/rest.ts from the descriptions that `rookery schema` prints.
 //
 //   ROOKERY_BIN=… npm run generate               writes the files
 //   ROOKERY_BIN=… npm run generate -- --check    fails if a file differs from the server's description
 
+import { execFileSync } from "node:child_process";
 import { readFile, writeFile } from "node:fs/promises";
-import { withNode } from "./node.js";
+import { binary } from "./node.js";
 
 interface Schema {
   $ref?: string;
@@ -99,7 +100,7 @@ function declare(name: string, schema: Schema, uses: Uses): string {
   return `${about}export type ${name} = ${type};\n`;
 }
 
-/** One message: the envelope, and the fields of its schema. */
+/** One message: the envelope with the fields of its schema, which a command has in one object. */
 function message(
   key: string,
   { summary, payload }: { summary?: string; payload: Schema },
@@ -147,11 +148,10 @@ function rest(openapi: Description, asyncapi: Description): string {
 }
 
 const check = process.argv.includes("--check");
-const texts = await withNode(async (url) => {
-  const read = async (path: string) => (await (await fetch(`${url}${path}`)).json()) as Description;
-  const [asyncapi, openapi] = [await read("/v1/asyncapi.json"), await read("/v1/openapi.json")];
-  return { "generated.ts": wire(asyncapi), "rest.ts": rest(openapi, asyncapi) };
-});
+const read = (kind: string) =>
+  JSON.parse(execFileSync(binary(), ["schema", kind], { encoding: "utf8", maxBuffer: 64 << 20 })) as Description;
+const [asyncapi, openapi] = [read("asyncapi"), read("openapi")];
+const texts = { "generated.ts": wire(asyncapi), "rest.ts": rest(openapi, asyncapi) };
 let differs = false;
 for (const [name, text] of Object.entries(texts)) {
   const path = `src/wire/${name}`;

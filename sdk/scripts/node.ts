@@ -22,7 +22,7 @@ export function binary(): string {
 }
 
 /** Waits until the condition returns something. */
-export async function eventually<T>(condition: () => T | Promise<T>, what: string): Promise<T> {
+export async function eventually<T>(condition: () => T | Promise<T>, what: string): Promise<NonNullable<T>> {
   const end = Date.now() + DEADLINE_MS;
   for (;;) {
     const value = await condition();

@@ -9,7 +9,9 @@ const BUDGETS: Record<string, number> = {
   "dist/index.js": 17_000,
   "dist/indexeddb.js": 3_000,
   "dist/login.js": 1_500,
+  "dist/poll.js": 2_500,
   "dist/react.js": 2_000,
+  "dist/server.js": 6_000,
   "dist/wire/index.js": 100,
 };
 

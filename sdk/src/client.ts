@@ -10,6 +10,7 @@ import type {
   EventName,
   OutgoingInfo,
   Presence,
+  Profile,
   QueryCommand,
   Settled,
   Status,
@@ -35,6 +36,10 @@ export interface RookeryOptions {
   tabs?: "share" | "own";
   /** Name of what the tabs share; one per signed-in user if several may use one browser at a time. */
   name?: string;
+  /** Kinds of connections in the order in which they are tried: `ws`, and the fallbacks of `@rookery/client/poll`. */
+  transports?: readonly ("ws" | SocketConstructor)[];
+  /** Ends the login at the server when the client logs out: the `logout` of `@rookery/client/login`. */
+  logout?: (options: { everywhere?: boolean }) => Promise<void>;
   /** Node 20 has no global WebSocket: the one of the package `ws` will do. */
   WebSocket?: SocketConstructor;
   now?: () => number;
@@ -60,29 +65,29 @@ export class Rookery {
   readonly status: Live<Status>;
   readonly inbox: Inbox;
   readonly outbox: Live<readonly OutgoingInfo[]>;
-  private readonly views = new Map<string, Cell<unknown>>();
-  private readonly wanted = new Map<string, number>();
-  private readonly conversations = new Map<string, Conversation>();
-  private readonly outgoing = new Map<string, Outgoing>();
+  readonly #views = new Map<string, Cell<unknown>>();
+  readonly #wanted = new Map<string, number>();
+  readonly #conversations = new Map<string, Conversation>();
+  readonly #outgoing = new Map<string, Outgoing>();
   /** Calls without a result; they go to a new leader again. */
-  private readonly pending = new Map<number, { call: Call; resolve: (value: unknown) => void; reject: (error: Error) => void }>();
-  private readonly listeners = new Map<EventName, Set<(data: never) => void>>();
-  private readonly tab: string;
-  private readonly store: Store;
-  private readonly now: () => number;
-  private readonly random: () => number;
-  private ids = 0;
-  private running = false;
-  private host: Host | undefined;
-  private tabs: Tabs | undefined;
-  private endLead = () => {};
-  private unlisten = () => {};
+  readonly #pending = new Map<number, { call: Call; resolve: (value: unknown) => void; reject: (error: Error) => void }>();
+  readonly #listeners = new Map<EventName, Set<(data: never) => void>>();
+  readonly #tab: string;
+  readonly #store: Store;
+  readonly #now: () => number;
+  readonly #random: () => number;
+  #ids = 0;
+  #running = false;
+  #host: Host | undefined;
+  #tabs: Tabs | undefined;
+  #endLead = () => {};
+  #unlisten = () => {};
 
   constructor(private readonly options: RookeryOptions) {
-    this.now = options.now ?? Date.now;
-    this.random = options.random ?? Math.random;
-    this.tab = ulid(this.now(), this.random);
-    this.store = options.store ?? memory();
+    this.#now = options.now ?? Date.now;
+    this.#random = options.random ?? Math.random;
+    this.#tab = ulid(this.#now(), this.#random);
+    this.#store = options.store ?? memory();
     this.status = this.view<Status>("status", OFFLINE);
     this.outbox = this.view<readonly OutgoingInfo[]>("outbox", []);
     const rows = this.view<readonly ConversationInfo[]>("inbox", []);
@@ -104,60 +109,62 @@ export class Rookery {
 
   /** Connects, and stays connected until `stop`. After a refusal it tries again. */
   start(): void {
-    if (this.running) {
-      this.input({ t: "start" });
+    if (this.#running) {
+      this.#input({ t: "start" });
       return;
     }
-    this.running = true;
-    this.unlisten = this.listen();
-    const { locks, channel } = this.shared();
+    this.#running = true;
+    this.#unlisten = this.#listen();
+    const { locks, channel } = this.#shared();
     if (!locks || !channel) {
-      void this.lead(this.options.tabs !== "own" ? this.options.store?.durable === true : true);
+      void this.#lead(this.options.tabs !== "own" ? this.options.store?.durable === true : true);
       return;
     }
     const name = `rookery:${this.options.name ?? "default"}`;
-    this.tabs = new Tabs(this.tab, channel(name), {
+    this.#tabs = new Tabs(this.#tab, channel(name), {
       lead: () => {
         const ended = new Promise<void>((resolve) => {
-          this.endLead = resolve;
+          this.#endLead = resolve;
         });
-        void this.lead(false);
+        void this.#lead(false);
         return ended;
       },
-      follow: () => this.replay(),
-      input: (input) => this.host?.input(input),
-      delivered: (delivery) => this.delivered(delivery),
+      follow: () => this.#replay(),
+      input: (input) => this.#host?.input(input),
+      delivered: (delivery) => this.#delivered(delivery),
     });
-    this.tabs.start(name, locks);
+    this.#tabs.start(name, locks);
   }
 
   /** Disconnects. The state stays, and `start` goes on from it. */
   async stop(): Promise<void> {
-    if (!this.running) return;
-    this.running = false;
-    this.unlisten();
-    const { host, tabs } = this;
-    this.host = this.tabs = undefined;
+    if (!this.#running) return;
+    this.#running = false;
+    this.#unlisten();
+    const host = this.#host;
+    const tabs = this.#tabs;
+    this.#host = this.#tabs = undefined;
     await host?.stop();
     tabs?.stop();
-    this.endLead();
+    this.#endLead();
     (this.status as Cell<Status>).set({ ...this.status.get(), phase: "offline", leader: false });
   }
 
-  /** Ends the connection of all tabs, and removes everything that is stored. It ends no login at the server. */
-  async logout(): Promise<void> {
-    this.input({ t: "logout" });
+  /** Ends the connection of all tabs, removes everything that is stored, and then ends the login, or with `everywhere` all of the user. */
+  async logout(options: { everywhere?: boolean } = {}): Promise<void> {
+    this.#input({ t: "logout" });
     await this.stop();
+    await this.options.logout?.(options);
   }
 
   // === conversations ===
 
   /** Returns the conversation with an id. Nothing is asked for before somebody subscribes to it. */
   conversation(c: string): Conversation {
-    let found = this.conversations.get(c);
+    let found = this.#conversations.get(c);
     if (!found) {
       found = new Conversation(this, c);
-      this.conversations.set(c, found);
+      this.#conversations.set(c, found);
     }
     return found;
   }
@@ -169,9 +176,14 @@ export class Rookery {
 
   /** Creates a conversation. */
   async create(fields: { kind: ConversationKind; members: string[]; title?: string }): Promise<Conversation> {
-    const cid = ulid(this.now(), this.random);
+    const cid = ulid(this.#now(), this.#random);
     const { c } = await this.change(`new:${cid}`, { t: "create", ...fields }, cid).settled;
     return this.conversation(c);
+  }
+
+  /** Returns the name and the picture of a user, once the server has told them. */
+  user(u: string): Live<Profile | undefined> {
+    return this.view<Profile | undefined>(`u/${u}`, undefined);
   }
 
   /** Returns the presence of users, followed while somebody subscribes. */
@@ -203,22 +215,22 @@ export class Rookery {
   }
 
   block(user: string): Promise<unknown> {
-    return this.query({ t: "block", who: user });
+    return this.#query({ t: "block", who: user });
   }
 
   unblock(user: string): Promise<unknown> {
-    return this.query({ t: "unblock", who: user });
+    return this.#query({ t: "unblock", who: user });
   }
 
   /** Returns the user's own settings, after changing those that are given. */
   me(change: Omit<Extract<QueryCommand, { t: "me" }>, "t"> = {}): Promise<MeAnswer> {
-    return this.query({ t: "me", ...change }) as Promise<MeAnswer>;
+    return this.#query({ t: "me", ...change }) as Promise<MeAnswer>;
   }
 
   /** Calls `fn` at each of these events; returns a function that ends it. */
   on(name: EventName, fn: (data: never) => void): () => void {
-    const fns = this.listeners.get(name) ?? new Set();
-    this.listeners.set(name, fns.add(fn));
+    const fns = this.#listeners.get(name) ?? new Set();
+    this.#listeners.set(name, fns.add(fn));
     return () => fns.delete(fn);
   }
 
@@ -226,33 +238,33 @@ export class Rookery {
 
   /** @internal */
   view<T>(key: string, initial: T): Cell<T> {
-    let cell = this.views.get(key);
+    let cell = this.#views.get(key);
     if (!cell) {
-      cell = new Cell<unknown>(initial, (on) => this.watch(key, on));
-      this.views.set(key, cell);
+      cell = new Cell<unknown>(initial, (on) => this.#watch(key, on));
+      this.#views.set(key, cell);
     }
     return cell as Cell<T>;
   }
 
   /** @internal */
   call<T>(call: Call): Promise<T> {
-    const id = ++this.ids;
+    const id = ++this.#ids;
     return new Promise<T>((resolve, reject) => {
-      this.pending.set(id, { call, resolve: resolve as (value: unknown) => void, reject });
-      this.input({ t: "call", tab: this.tab, id, call });
+      this.#pending.set(id, { call, resolve: resolve as (value: unknown) => void, reject });
+      this.#input({ t: "call", tab: this.#tab, id, call });
     });
   }
 
   /** Hands over a call that is not worth repeating. @internal */
   post(call: Call): void {
-    this.input({ t: "call", tab: this.tab, id: 0, call });
+    this.#input({ t: "call", tab: this.#tab, id: 0, call });
   }
 
   /** @internal */
-  change(key: string, command: ChangeCommand, cid: string = ulid(this.now(), this.random)): Outgoing {
-    const outgoing = new Outgoing(this, cid, { op: "change", key, cid, at: this.now(), command });
-    this.outgoing.set(cid, outgoing);
-    this.submit(outgoing);
+  change(key: string, command: ChangeCommand, cid: string = ulid(this.#now(), this.#random)): Outgoing {
+    const outgoing = new Outgoing(this, cid, { op: "change", key, cid, at: this.#now(), command });
+    this.#outgoing.set(cid, outgoing);
+    this.#submit(outgoing);
     return outgoing;
   }
 
@@ -261,124 +273,125 @@ export class Rookery {
     return this.call<{ items: ConversationMember[] }>({ op: "members", key }).then((answer) => answer.items);
   }
 
-  private query(command: QueryCommand): Promise<unknown> {
+  #query(command: QueryCommand): Promise<unknown> {
     return this.call({ op: "query", command });
   }
 
-  private submit(outgoing: Outgoing): void {
+  #submit(outgoing: Outgoing): void {
     this.post(outgoing.call);
   }
 
   // === the leader and the others ===
 
-  private async lead(ownDevice: boolean): Promise<void> {
+  async #lead(ownDevice: boolean): Promise<void> {
     const { options } = this;
     const urls = [...options.urls];
     for (let i = options.shuffle === false ? 0 : urls.length - 1; i > 0; i--) {
-      const j = Math.floor(this.random() * (i + 1));
+      const j = Math.floor(this.#random() * (i + 1));
       [urls[i], urls[j]] = [urls[j] as string, urls[i] as string];
     }
     const timer = (fn: () => void, ms: number) => {
       const handle = setTimeout(fn, ms);
       return () => clearTimeout(handle);
     };
+    const ws = options.WebSocket ?? (globalThis.WebSocket as unknown as SocketConstructor | undefined);
     const host = new Host(
       {
         urls,
         token: options.token,
-        store: this.store,
+        store: this.#store,
         ownDevice,
-        WebSocket: options.WebSocket ?? (globalThis.WebSocket as unknown as SocketConstructor | undefined),
-        now: this.now,
-        random: this.random,
+        transports: (options.transports ?? ["ws"]).map((it) => (it === "ws" ? ws : it)).filter((it) => it !== undefined),
+        now: this.#now,
+        random: this.#random,
         setTimer: options.setTimer ?? timer,
       },
       (delivery) => {
-        this.delivered(delivery);
-        this.tabs?.broadcast(delivery);
+        this.#delivered(delivery);
+        this.#tabs?.broadcast(delivery);
       },
     );
-    this.host = host;
+    this.#host = host;
     await host.start();
-    this.replay();
+    this.#replay();
   }
 
   /** Hands everything open to the leader: what it has already it ignores. */
-  private replay(): void {
-    this.input({ t: "start" });
-    this.want();
-    for (const [id, { call }] of this.pending) this.input({ t: "call", tab: this.tab, id, call });
-    for (const outgoing of this.outgoing.values()) this.submit(outgoing);
+  #replay(): void {
+    this.#input({ t: "start" });
+    this.#want();
+    for (const [id, { call }] of this.#pending) this.#input({ t: "call", tab: this.#tab, id, call });
+    for (const outgoing of this.#outgoing.values()) this.#submit(outgoing);
   }
 
-  private input(input: TabInput): void {
-    if (this.host) this.host.input(input);
-    else this.tabs?.send(input);
+  #input(input: TabInput): void {
+    if (this.#host) this.#host.input(input);
+    else this.#tabs?.send(input);
   }
 
-  private delivered(delivery: Delivery): void {
+  #delivered(delivery: Delivery): void {
     switch (delivery.t) {
       case "view": {
-        const own = delivery.key === "status" && !this.host;
+        const own = delivery.key === "status" && !this.#host;
         const value = own ? { ...(delivery.value as Status), leader: false } : delivery.value;
-        this.views.get(delivery.key)?.set(value);
-        if (delivery.key === "outbox") this.states(delivery.value as OutgoingInfo[]);
+        this.#views.get(delivery.key)?.set(value);
+        if (delivery.key === "outbox") this.#states(delivery.value as OutgoingInfo[]);
         return;
       }
       case "result": {
-        const pending = delivery.tab === this.tab ? this.pending.get(delivery.id) : undefined;
-        this.pending.delete(delivery.id);
+        const pending = delivery.tab === this.#tab ? this.#pending.get(delivery.id) : undefined;
+        this.#pending.delete(delivery.id);
         if (delivery.error) pending?.reject(new ChatError(delivery.error));
         else pending?.resolve(delivery.value);
         return;
       }
       case "persisted":
-        this.outgoing.get(delivery.cid)?.persisted();
+        this.#outgoing.get(delivery.cid)?.persisted();
         return;
       case "settled":
-        return this.settled(delivery.cid, delivery.value, delivery.error);
+        return this.#settled(delivery.cid, delivery.value, delivery.error);
       case "emit":
-        for (const fn of this.listeners.get(delivery.name) ?? []) fn(delivery.data as never);
+        for (const fn of this.#listeners.get(delivery.name) ?? []) fn(delivery.data as never);
         return;
     }
   }
 
-  private settled(cid: string, value: Settled | undefined, error: ChatFailure | undefined): void {
-    const outgoing = this.outgoing.get(cid);
+  #settled(cid: string, value: Settled | undefined, error: ChatFailure | undefined): void {
+    const outgoing = this.#outgoing.get(cid);
     if (!outgoing) return;
     if (value) outgoing.done(value);
     else outgoing.failed(error as ChatFailure);
     // A refused message may be sent again by hand, and settles then.
-    if (value || outgoing.call.command.t !== "send" || error?.code === "discarded") this.outgoing.delete(cid);
+    if (value || outgoing.call.command.t !== "send" || error?.code === "discarded") this.#outgoing.delete(cid);
   }
 
-  private states(infos: readonly OutgoingInfo[]): void {
-    for (const info of infos) this.outgoing.get(info.cid)?.is(info);
+  #states(infos: readonly OutgoingInfo[]): void {
+    for (const info of infos) this.#outgoing.get(info.cid)?.is(info);
   }
 
   // === views ===
 
-  private watch(key: string, on: boolean): void {
-    const count = (this.wanted.get(key) ?? 0) + (on ? 1 : -1);
-    if (count > 0) this.wanted.set(key, count);
-    else this.wanted.delete(key);
+  #watch(key: string, on: boolean): void {
+    const count = (this.#wanted.get(key) ?? 0) + (on ? 1 : -1);
+    if (count > 0) this.#wanted.set(key, count);
+    else this.#wanted.delete(key);
     if (BASE.includes(key)) return;
-    if (on) this.want();
+    if (on) this.#want();
     // Later: a component that mounts again at once must not close the window.
-    else queueMicrotask(() => this.want());
+    else queueMicrotask(() => this.#want());
   }
 
-  private want(): void {
-    this.input({ t: "want", tab: this.tab, keys: this.keys() });
+  #want(): void {
+    this.#input({ t: "want", tab: this.#tab, keys: this.#keys() });
   }
 
-  private keys(): string[] {
-    return [...new Set([...BASE, ...this.wanted.keys()])];
+  #keys(): string[] {
+    return [...new Set([...BASE, ...this.#wanted.keys()])];
   }
 
   // === surroundings ===
 
-  private shared(): { locks?: Locks; channel?: (name: string) => Channel } {
+  #shared(): { locks?: Locks; channel?: (name: string) => Channel } {
     const { options } = this;
     if (options.tabs === "own") return {};
     const locks = options.locks ?? (globalThis.navigator as { locks?: Locks } | undefined)?.locks;
@@ -389,12 +402,12 @@ export class Rookery {
   }
 
   /** Follows the browser's own knowledge of the network and of the page. */
-  private listen(): () => void {
+  #listen(): () => void {
     const target = globalThis as { addEventListener?: typeof addEventListener; document?: Document };
     if (!target.addEventListener || !target.document) return () => {};
     const { document } = target;
-    const wake = () => this.input({ t: "wake" });
-    const offline = () => this.host?.input({ t: "offline" });
+    const wake = () => this.#input({ t: "wake" });
+    const offline = () => this.#host?.input({ t: "offline" });
     const visible = () => {
       if (document.visibilityState === "visible") wake();
     };

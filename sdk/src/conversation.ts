@@ -32,27 +32,27 @@ export class Conversation {
   ) {
     this.info = chat.view<ConversationInfo | undefined>(`c/${key}`, undefined);
     this.typists = chat.view<readonly string[]>(`y/${key}`, NOBODY);
-    this.messages = this.window();
+    this.messages = this.#window();
   }
 
   /** Sends a message. It is in `messages` at once, and goes out as soon as it can. */
   send(b: Body, options: { replyTo?: number; mentions?: string[] } = {}): Outgoing {
-    return this.change({ t: "send", b, reply_to: options.replyTo, mentions: options.mentions });
+    return this.#change({ t: "send", b, reply_to: options.replyTo, mentions: options.mentions });
   }
 
   /** Replaces the body of the message at `s`. */
   edit(s: number, b: Body, options: { mentions?: string[] } = {}): Outgoing {
-    return this.change({ t: "edit", of: s, b, ...options });
+    return this.#change({ t: "edit", of: s, b, ...options });
   }
 
   /** Deletes the message at `s` for everybody. */
   remove(s: number): Outgoing {
-    return this.change({ t: "del", of: s });
+    return this.#change({ t: "del", of: s });
   }
 
   /** Sets or takes back a reaction; with `who`, another user's is taken back. */
   react(s: number, k: string, on = true, who?: string): Outgoing {
-    return this.change({ t: "react", of: s, k, on, who });
+    return this.#change({ t: "react", of: s, k, on, who });
   }
 
   /** Marks everything up to `s` as read; without `s`, everything. */
@@ -66,35 +66,35 @@ export class Conversation {
   }
 
   invite(who: string): Outgoing {
-    return this.change({ t: "invite", who });
+    return this.#change({ t: "invite", who });
   }
 
   kick(who: string): Outgoing {
-    return this.change({ t: "kick", who });
+    return this.#change({ t: "kick", who });
   }
 
   ban(who: string): Outgoing {
-    return this.change({ t: "ban", who });
+    return this.#change({ t: "ban", who });
   }
 
   unban(who: string): Outgoing {
-    return this.change({ t: "unban", who });
+    return this.#change({ t: "unban", who });
   }
 
   role(who: string, role: Role): Outgoing {
-    return this.change({ t: "role", who, role });
+    return this.#change({ t: "role", who, role });
   }
 
   join(): Outgoing {
-    return this.change({ t: "join" });
+    return this.#change({ t: "join" });
   }
 
   leave(): Outgoing {
-    return this.change({ t: "leave" });
+    return this.#change({ t: "leave" });
   }
 
   set(change: { title?: string; history?: HistoryVisibility; muted?: boolean; pinned?: boolean }): Outgoing {
-    return this.change({ t: "set", ...change });
+    return this.#change({ t: "set", ...change });
   }
 
   /** Reads all members, with roles and, in conversations of up to 256, cursors. */
@@ -102,11 +102,11 @@ export class Conversation {
     return this.chat.members(this.key);
   }
 
-  private change(command: ChangeCommand): Outgoing {
+  #change(command: ChangeCommand): Outgoing {
     return this.chat.change(this.key, command);
   }
 
-  private window(at?: number): LiveWindow {
+  #window(at?: number): LiveWindow {
     const { chat, key } = this;
     const view = chat.view<MessageWindow>(at === undefined ? `m/${key}` : `m/${key}/${at}`, EMPTY);
     const page = (newer: boolean) => chat.call<void>({ op: "page", key, newer, at });
@@ -115,7 +115,7 @@ export class Conversation {
       subscribe: (fn) => view.subscribe(fn),
       older: () => page(false),
       newer: () => page(true),
-      around: (s) => this.window(s),
+      around: (s) => this.#window(s),
     };
   }
 }

@@ -23,7 +23,8 @@ export interface HostOptions {
   token: (request: { reason: TokenReason; signal: AbortSignal }) => Promise<string> | string;
   store: Store;
   ownDevice: boolean;
-  WebSocket: SocketConstructor | undefined;
+  /** Kinds of connections, in the order in which they are tried. */
+  transports: readonly SocketConstructor[];
   now: () => number;
   random: () => number;
   /** Calls `fn` after a time; returns a function that cancels it. */
@@ -35,95 +36,100 @@ export type Delivery = Extract<Effect, { t: "view" | "result" | "settled" | "per
 
 /** The longest time that timers can wait: 2^31 - 1 ms. */
 const TIMER_MAX = 2_147_483_647;
+/** Frames of a connection that works: `hello`, and what the node says to the token. */
+const WORKING = 2;
 
 export class Host {
-  private readonly engine: Engine;
-  private readonly queue: Effect[] = [];
-  private draining = false;
-  private socket?: Socket;
-  private store: Store;
-  private cancelTimer = () => {};
-  private abort = new AbortController();
-  private unwritten: Extract<Effect, { t: "store" }>[] = [];
-  private writing: Promise<void> | undefined;
-  private stopped = false;
+  readonly #engine: Engine;
+  readonly #queue: Effect[] = [];
+  #draining = false;
+  #failures = 0;
+  #frames = WORKING;
+  #socket?: Socket;
+  #store: Store;
+  #cancelTimer = () => {};
+  #abort = new AbortController();
+  #unwritten: Extract<Effect, { t: "store" }>[] = [];
+  #writing: Promise<void> | undefined;
+  #stopped = false;
 
   constructor(
     private readonly options: HostOptions,
     private readonly deliver: (delivery: Delivery) => void,
   ) {
-    this.store = options.store;
-    this.engine = new Engine(options);
+    this.#store = options.store;
+    this.#engine = new Engine(options);
   }
 
   async start(): Promise<void> {
     this.input({ t: "start" });
-    let entries: [string, unknown][] = [];
+    const entries: [string, unknown][] = [];
     try {
-      const session = await this.store.load("session");
-      entries = [...(await this.store.list("row/")), ...(await this.store.list("out/"))];
+      const session = await this.#store.load("session");
+      for (const prefix of ["row/", "out/", "user/"]) entries.push(...(await this.#store.list(prefix)));
       if (session) entries.push(["session", session]);
     } catch {
-      this.store = memory();
+      this.#store = memory();
     }
-    if (this.stopped) return;
-    this.input({ t: "loaded", entries, durable: this.store.durable });
+    if (this.#stopped) return;
+    this.input({ t: "loaded", entries, durable: this.#store.durable });
   }
 
   /** Hands an input to the engine, and performs what follows from it. */
   input(input: Input): void {
-    if (this.stopped) return;
+    if (this.#stopped) return;
     // A subscriber of a view may call the client: its effects queue up behind those of the present step.
-    this.queue.push(...this.engine.step(input, this.options.now()));
-    if (this.draining) return;
-    this.draining = true;
-    for (let effect = this.queue.shift(); effect; effect = this.queue.shift()) this.perform(effect);
-    this.draining = false;
-    this.arm();
+    this.#queue.push(...this.#engine.step(input, this.options.now()));
+    if (this.#draining) return;
+    this.#draining = true;
+    for (let effect = this.#queue.shift(); effect; effect = this.#queue.shift()) this.#perform(effect);
+    this.#draining = false;
+    this.#arm();
   }
 
   /** Closes the connection and waits for the last writes. */
   async stop(): Promise<void> {
     this.input({ t: "stop" });
-    this.stopped = true;
-    this.abort.abort();
-    this.cancelTimer();
-    await this.writing;
+    this.#stopped = true;
+    this.#abort.abort();
+    this.#cancelTimer();
+    await this.#writing;
   }
 
-  private arm(): void {
-    this.cancelTimer();
-    const at = this.engine.next();
-    if (at === Infinity || this.stopped) return;
+  #arm(): void {
+    this.#cancelTimer();
+    const at = this.#engine.next();
+    if (at === Infinity || this.#stopped) return;
     const wait = Math.min(TIMER_MAX, Math.max(0, at - this.options.now()));
-    this.cancelTimer = this.options.setTimer(() => this.input({ t: "tick" }), wait);
+    this.#cancelTimer = this.options.setTimer(() => this.input({ t: "tick" }), wait);
   }
 
-  private perform(effect: Effect): void {
+  #perform(effect: Effect): void {
     switch (effect.t) {
       case "connect":
-        return this.connect(effect.conn, effect.url);
+        return this.#connect(effect.conn, effect.url);
       case "send":
-        return this.send(effect.text);
+        return this.#send(effect.text);
       case "close":
-        return this.close();
+        return this.#close();
       case "token":
-        void this.token(effect.reason);
+        this.#hand({ t: "emit", name: "token", data: { reason: effect.reason } });
+        void this.#token(effect.reason);
         return;
       case "store":
-        this.unwritten.push(effect);
-        this.writing ??= this.write();
+        this.#unwritten.push(effect);
+        this.#writing ??= this.#write();
         return;
       case "load-log":
-        void this.loadLog(effect.c);
+        void this.#loadLog(effect.c);
         return;
       default:
-        return this.hand(effect);
+        return this.#hand(effect);
     }
   }
 
   /** A fault of a subscriber is the application's, and must not stop the client. */
-  private hand(delivery: Delivery): void {
+  #hand(delivery: Delivery): void {
     try {
       this.deliver(delivery);
     } catch (error) {
@@ -133,15 +139,20 @@ export class Host {
     }
   }
 
-  private connect(conn: number, url: string): void {
+  #connect(conn: number, url: string): void {
     const closed = (code: number, reason: string) => this.input({ t: "closed", conn, code, reason });
-    const Constructor = this.options.WebSocket;
+    const { transports, urls } = this.options;
+    // Every node by the first kind, then by the next. What worked once is tried from the beginning again.
+    this.#failures = this.#frames < WORKING ? this.#failures + 1 : 0;
+    this.#frames = 0;
+    const Constructor = transports[Math.floor(this.#failures / urls.length) % transports.length];
     if (!Constructor) throw new Error("no WebSocket here: pass one in the options");
     try {
       const socket = new Constructor(url, "chat.v1.json");
-      this.socket = socket;
+      this.#socket = socket;
       socket.onopen = () => this.input({ t: "opened", conn });
       socket.onmessage = ({ data }: { data: unknown }) => {
+        this.#frames++;
         if (typeof data === "string") this.input({ t: "frame", conn, text: data });
       };
       socket.onclose = ({ code, reason }: { code: number; reason: string }) => closed(code, String(reason));
@@ -152,18 +163,18 @@ export class Host {
     }
   }
 
-  private send(text: string): void {
+  #send(text: string): void {
     try {
-      this.socket?.send(text);
+      this.#socket?.send(text);
     } catch {
       // The socket is closing; `close` follows.
     }
   }
 
-  private close(): void {
-    const { socket } = this;
+  #close(): void {
+    const socket = this.#socket;
     if (!socket) return;
-    delete this.socket;
+    this.#socket = undefined;
     socket.onopen = socket.onmessage = socket.onclose = null;
     try {
       socket.close(1000);
@@ -172,9 +183,9 @@ export class Host {
     }
   }
 
-  private async token(reason: TokenReason): Promise<void> {
+  async #token(reason: TokenReason): Promise<void> {
     try {
-      const token = await this.options.token({ reason, signal: this.abort.signal });
+      const token = await this.options.token({ reason, signal: this.#abort.signal });
       this.input({ t: "token", token });
     } catch (error) {
       const final = error instanceof Error && error.name === "Unauthorized";
@@ -183,29 +194,29 @@ export class Host {
   }
 
   /** Writes what has come together, one batch at a time. */
-  private async write(): Promise<void> {
-    while (this.unwritten.length > 0) {
-      const batch = this.unwritten;
-      this.unwritten = [];
+  async #write(): Promise<void> {
+    while (this.#unwritten.length > 0) {
+      const batch = this.#unwritten;
+      this.#unwritten = [];
       const ops = batch.flatMap((effect) => effect.ops);
       try {
-        await this.store.tx(ops);
+        await this.#store.tx(ops);
       } catch {
-        this.store = memory();
-        await this.store.tx(ops);
+        this.#store = memory();
+        await this.#store.tx(ops);
         this.input({ t: "store-lost" });
       }
       this.input({ t: "stored", mark: (batch[batch.length - 1] as (typeof batch)[0]).mark });
     }
-    this.writing = undefined;
+    this.#writing = undefined;
   }
 
-  private async loadLog(c: string): Promise<void> {
+  async #loadLog(c: string): Promise<void> {
     // Behind the writes of the same step, so that the answer has them.
-    await this.writing;
+    await this.#writing;
     let events: LogEvent[] = [];
     try {
-      events = (await this.store.list(`ev/${c}/`)).map(([, event]) => event as LogEvent);
+      events = (await this.#store.list(`ev/${c}/`)).map(([, event]) => event as LogEvent);
     } catch {
       // Without the store the server has them.
     }

@@ -13,6 +13,7 @@ export type {
   OutgoingInfo,
   Phase,
   Presence,
+  Profile,
   Settled,
   Status,
   TokenReason,

@@ -9,7 +9,7 @@ export interface Live<T> {
 
 /** The writable side of a `Live`. It reports when its first subscriber comes and its last one goes. */
 export class Cell<T> implements Live<T> {
-  private readonly fns = new Set<() => void>();
+  readonly #fns = new Set<() => void>();
 
   constructor(
     private value: T,
@@ -23,16 +23,16 @@ export class Cell<T> implements Live<T> {
   set(value: T): void {
     if (value === this.value) return;
     this.value = value;
-    for (const fn of [...this.fns]) fn();
+    for (const fn of [...this.#fns]) fn();
   }
 
   subscribe(fn: () => void): () => void {
     // Wrapped: the same function may subscribe twice, and each subscription ends by itself.
     const own = () => fn();
-    this.fns.add(own);
-    if (this.fns.size === 1) this.watched(true);
+    this.#fns.add(own);
+    if (this.#fns.size === 1) this.watched(true);
     return () => {
-      if (this.fns.delete(own) && this.fns.size === 0) this.watched(false);
+      if (this.#fns.delete(own) && this.#fns.size === 0) this.watched(false);
     };
   }
 }

@@ -37,6 +37,8 @@ export class LoginError extends Error {
   constructor(
     readonly code: string,
     message: string,
+    /** The same request may succeed later. */
+    readonly temporary: boolean = false,
   ) {
     super(message);
   }
@@ -44,77 +46,77 @@ export class LoginError extends Error {
 
 export class Login {
   /** The last token that was handed out: asked for another, this one will not do. */
-  private given = "";
-  private turn: Promise<unknown> = Promise.resolve();
+  #given = "";
+  #turn: Promise<unknown> = Promise.resolve();
 
   constructor(private readonly options: LoginOptions) {}
 
   /** Has a code sent to a phone number or mail address. */
   async requestCode(to: string): Promise<CodeSent> {
-    return (await this.post("otp", { to })) as CodeSent;
+    return (await this.#post("otp", { to })) as CodeSent;
   }
 
   /** Logs in with the code; returns the user. */
   async verify(challenge: string, code: string): Promise<string> {
-    const answer = (await this.post("otp/verify", { challenge, code })) as LoggedIn;
-    await this.save(answer);
+    const answer = (await this.#post("otp/verify", { challenge, code })) as LoggedIn;
+    await this.#save(answer);
     return answer.user;
   }
 
   /** Returns the logged-in user. */
   async user(): Promise<string | undefined> {
-    return (await this.load())?.user;
+    return (await this.#load())?.user;
   }
 
   /** Ends the login here, or with `everywhere` all logins of the user. */
-  async logout({ everywhere = false }: { everywhere?: boolean } = {}): Promise<void> {
-    const tokens = await this.load();
+  readonly logout = async ({ everywhere = false }: { everywhere?: boolean } = {}): Promise<void> => {
+    const tokens = await this.#load();
     await this.options.store.del(KEY);
-    if (tokens) await this.post("logout", { refresh_token: tokens.refresh, everywhere });
-  }
+    if (tokens) await this.#post("logout", { refresh_token: tokens.refresh, everywhere });
+  };
 
   /** The `token` option of the client. */
   readonly token = ({ reason, signal }: { reason: TokenReason; signal?: AbortSignal }): Promise<string> =>
-    this.alone(async () => {
-      const tokens = await this.load();
+    this.#alone(async () => {
+      const tokens = await this.#load();
       if (!tokens) throw new Unauthorized("not logged in");
-      const now = this.now();
+      const now = this.#now();
       // Another tab may have refreshed while this one waited for its turn.
-      const other = tokens.access !== this.given && tokens.end > now;
-      const access = other && (reason === "first" || this.given !== "") ? tokens.access : await this.refresh(tokens.refresh, signal);
-      this.given = access;
+      const other = tokens.access !== this.#given && tokens.end > now;
+      const access = other && (reason === "first" || this.#given !== "") ? tokens.access : await this.#refresh(tokens.refresh, signal);
+      this.#given = access;
       return access;
     });
 
   /** Repeats the same refresh token while no answer comes, as long as the server takes it for one use. */
-  private async refresh(token: string, signal?: AbortSignal): Promise<string> {
-    const end = this.now() + REPEAT_MS - PAUSE_MS;
+  async #refresh(token: string, signal?: AbortSignal): Promise<string> {
+    const end = this.#now() + REPEAT_MS - PAUSE_MS;
     for (;;) {
       try {
-        return await this.save((await this.post("refresh", { refresh_token: token }, signal)) as LoggedIn);
+        return await this.#save((await this.#post("refresh", { refresh_token: token }, signal)) as LoggedIn);
       } catch (error) {
         if (error instanceof LoginError && error.code === "unauthenticated") {
           await this.options.store.del(KEY);
           throw new Unauthorized("the login has ended");
         }
-        if (error instanceof LoginError || signal?.aborted || this.now() > end) throw error;
+        if (error instanceof LoginError || signal?.aborted || this.#now() > end) throw error;
       }
       await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
     }
   }
 
-  private async save({ access_token, refresh_token, expires_in, user }: LoggedIn): Promise<string> {
+  async #save({ access_token, refresh_token, expires_in, user }: LoggedIn): Promise<string> {
     // Stored before it is used: after a crash the old one would count as stolen.
-    const tokens: Tokens = { access: access_token, refresh: refresh_token, end: this.now() + expires_in * 1_000, user };
+    const tokens: Tokens = { access: access_token, refresh: refresh_token, end: this.#now() + expires_in * 1_000, user };
     await this.options.store.put(KEY, tokens);
     return access_token;
   }
 
-  private async load(): Promise<Tokens | undefined> {
+  async #load(): Promise<Tokens | undefined> {
     return (await this.options.store.load(KEY)) as Tokens | undefined;
   }
 
-  private async post(path: string, body: object, signal?: AbortSignal): Promise<unknown> {
+  async #post(path: string, body: object, signal?: AbortSignal): Promise<unknown> {
     const { url, fetch = globalThis.fetch } = this.options;
     const answer = await fetch(`${url.replace(/\/+$/, "")}/v1/auth/${path}`, {
       method: "POST",
@@ -123,27 +125,28 @@ export class Login {
       ...(signal ? { signal } : {}),
     });
     const value = answer.status === 204 ? undefined : await answer.json();
-    if (!answer.ok) throw new LoginError(value?.code ?? String(answer.status), value?.detail ?? value?.msg ?? answer.statusText);
+    if (!answer.ok)
+      throw new LoginError(value?.code ?? String(answer.status), value?.detail ?? answer.statusText, value?.retry_ms !== undefined);
     return value;
   }
 
   /** One refresh at a time, over all tabs where the browser has locks. */
-  private alone<T>(work: () => Promise<T>): Promise<T> {
+  #alone<T>(work: () => Promise<T>): Promise<T> {
     const locks = this.options.locks ?? (globalThis.navigator as { locks?: Locks } | undefined)?.locks;
     let result: T;
     const run = async () => {
       result = await work();
     };
-    const turn = this.turn
+    const turn = this.#turn
       .catch(() => {})
       .then(() => (locks ? locks.request("rookery:login", { signal: new AbortController().signal }, run) : run()))
       .then(() => result);
-    this.turn = turn;
+    this.#turn = turn;
     turn.catch(() => {});
     return turn;
   }
 
-  private now(): number {
+  #now(): number {
     return (this.options.now ?? Date.now)();
   }
 }

@@ -11,9 +11,9 @@ export class Outgoing {
   readonly stored: Promise<void>;
   /** Resolves when a majority of the nodes has the change; rejects with a `ChatError` if it was refused for good. */
   readonly settled: Promise<Settled>;
-  private resolveStored!: () => void;
-  private resolve!: (value: Settled) => void;
-  private reject!: (error: ChatError) => void;
+  #resolveStored!: () => void;
+  #resolve!: (value: Settled) => void;
+  #reject!: (error: ChatError) => void;
 
   constructor(
     private readonly chat: Rookery,
@@ -22,11 +22,11 @@ export class Outgoing {
     readonly call: Call & { op: "change" },
   ) {
     this.stored = new Promise((resolve) => {
-      this.resolveStored = resolve;
+      this.#resolveStored = resolve;
     });
     this.settled = new Promise((resolve, reject) => {
-      this.resolve = resolve;
-      this.reject = reject;
+      this.#resolve = resolve;
+      this.#reject = reject;
     });
     // Who does not wait for the outcome sees it in the outbox.
     this.settled.catch(() => {});
@@ -44,7 +44,7 @@ export class Outgoing {
 
   /** @internal */
   persisted(): void {
-    this.resolveStored();
+    this.#resolveStored();
   }
 
   /** @internal */
@@ -57,14 +57,14 @@ export class Outgoing {
   done(value: Settled): void {
     this.state = "sent";
     delete this.error;
-    this.resolveStored();
-    this.resolve(value);
+    this.#resolveStored();
+    this.#resolve(value);
   }
 
   /** @internal */
   failed(error: ChatFailure): void {
     this.state = "failed";
     this.error = error;
-    this.reject(new ChatError(error));
+    this.#reject(new ChatError(error));
   }
 }

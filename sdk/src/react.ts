@@ -4,7 +4,7 @@
 import { createContext, createElement, type ReactNode, useContext, useEffect, useMemo, useSyncExternalStore } from "react";
 import type { Rookery } from "./client.js";
 import type { Conversation } from "./conversation.js";
-import type { ConversationInfo, MessageWindow, OutgoingInfo, Presence, Status } from "./engine/types.js";
+import type { ConversationInfo, MessageWindow, OutgoingInfo, Presence, Profile, Status } from "./engine/types.js";
 import type { Live } from "./live.js";
 
 const Context = createContext<Rookery | null>(null);
@@ -72,6 +72,11 @@ export function usePresence(users: readonly string[]): Readonly<Record<string, P
   const client = useRookery();
   const names = users.join(" ");
   return useLive(useMemo(() => client.presence(names ? names.split(" ") : []), [client, names]));
+}
+
+/** Returns the name and the picture of a user, once the server has told them. */
+export function useUser(u: string): Profile | undefined {
+  return useLive(useRookery().user(u));
 }
 
 /** Returns the unread messages of a conversation, or of all of them. */

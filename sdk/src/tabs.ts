@@ -30,67 +30,67 @@ export interface TabsHost {
 
 export class Tabs {
   leader = false;
-  private readonly abort = new AbortController();
-  private readonly remote = new Map<string, Set<string>>();
-  private following = "";
+  readonly #abort = new AbortController();
+  readonly #remote = new Map<string, Set<string>>();
+  #following = "";
 
   constructor(
     readonly tab: string,
     private readonly channel: Channel,
     private readonly host: TabsHost,
   ) {
-    channel.onmessage = ({ data }: { data: TabMessage }) => this.message(data);
+    channel.onmessage = ({ data }: { data: TabMessage }) => this.#message(data);
   }
 
   start(name: string, locks: Locks): void {
     const held = async () => {
       this.leader = true;
       const led = this.host.lead();
-      this.post({ leads: this.tab });
+      this.#post({ leads: this.tab });
       await led;
       this.leader = false;
     };
     // Rejected only by `stop` while waiting.
-    locks.request(name, { signal: this.abort.signal }, held).catch(() => {});
-    this.post({ asks: this.tab });
+    locks.request(name, { signal: this.#abort.signal }, held).catch(() => {});
+    this.#post({ asks: this.tab });
   }
 
   /** Hands an input to the leader in another tab. */
   send(input: TabInput): void {
-    this.post({ input });
+    this.#post({ input });
   }
 
   /** Hands what concerns other tabs to them. */
   broadcast(delivery: Delivery): void {
-    if (this.remote.size === 0) return;
+    if (this.#remote.size === 0) return;
     if (delivery.t === "result" && delivery.tab === this.tab) return;
-    if (delivery.t === "view" && ![...this.remote.values()].some((keys) => keys.has(delivery.key))) return;
-    this.post({ delivery });
+    if (delivery.t === "view" && ![...this.#remote.values()].some((keys) => keys.has(delivery.key))) return;
+    this.#post({ delivery });
   }
 
   stop(): void {
-    if (!this.leader) this.post({ input: { t: "gone", tab: this.tab } });
-    this.abort.abort();
+    if (!this.leader) this.#post({ input: { t: "gone", tab: this.tab } });
+    this.#abort.abort();
     this.channel.onmessage = null;
     this.channel.close();
   }
 
-  private message(message: TabMessage): void {
+  #message(message: TabMessage): void {
     if ("leads" in message) {
-      this.following = message.leads;
+      this.#following = message.leads;
       this.host.follow();
     } else if ("asks" in message) {
-      if (this.leader) this.post({ leads: this.tab });
+      if (this.leader) this.#post({ leads: this.tab });
     } else if ("input" in message) {
       if (!this.leader) return;
       const { input } = message;
-      if (input.t === "want") this.remote.set(input.tab, new Set(input.keys));
-      else if (input.t === "gone") this.remote.delete(input.tab);
+      if (input.t === "want") this.#remote.set(input.tab, new Set(input.keys));
+      else if (input.t === "gone") this.#remote.delete(input.tab);
       this.host.input(input);
-    } else if (!this.leader && this.following) this.host.delivered(message.delivery);
+    } else if (!this.leader && this.#following) this.host.delivered(message.delivery);
   }
 
-  private post(message: TabMessage): void {
+  #post(message: TabMessage): void {
     this.channel.postMessage(message);
   }
 }

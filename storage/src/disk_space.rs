@@ -27,6 +27,8 @@ pub(crate) struct DiskSpaceGuard {
 
 impl DiskSpaceGuard {
     pub(crate) fn new(reserve: u64, fresh: Duration, metrics: Metrics) -> DiskSpaceGuard {
+        let reserve_bytes = i64::try_from(reserve).unwrap_or(i64::MAX);
+        metrics.free_space_reserve_bytes.set(reserve_bytes);
         DiskSpaceGuard {
             reserve,
             fresh,

@@ -30,6 +30,8 @@ pub struct Metrics {
     pub queue_bytes: Gauge,
     /// Free bytes of the file system at the last measurement.
     pub free_bytes: Gauge,
+    /// Free bytes below which new work is refused.
+    pub free_space_reserve_bytes: Gauge,
     /// 1 when the store is poisoned.
     pub poisoned: Gauge,
     /// 1 if the store syncs before it acknowledges, 0 in os mode.
@@ -54,6 +56,7 @@ impl Default for Metrics {
             queue_length: Gauge::default(),
             queue_bytes: Gauge::default(),
             free_bytes: Gauge::default(),
+            free_space_reserve_bytes: Gauge::default(),
             poisoned: Gauge::default(),
             fsync_enabled: Gauge::default(),
         }
@@ -103,6 +106,11 @@ impl Metrics {
             "free_bytes",
             "Free space of the file system, in bytes",
             self.free_bytes.clone(),
+        );
+        registry.register(
+            "free_space_reserve_bytes",
+            "Free space below which new messages are refused, in bytes",
+            self.free_space_reserve_bytes.clone(),
         );
         registry.register(
             "poisoned",

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use storage::ShardId;
+use tokio::time::Instant;
 
 use crate::ids::{META_SHARD, NodeId};
 use crate::member::{Member, clock_exchange};
@@ -162,8 +163,9 @@ impl Member {
         };
         self.health.says_draining(from, announcement.draining);
         self.named_address(from, &announcement.addr);
+        let now = Instant::now();
         for (shard, epoch) in announcement.owned {
-            self.table.learn(ShardId(shard), from, epoch);
+            self.table.record_announcement(ShardId(shard), from, epoch, now);
         }
         if announcement.map_version > self.map().version {
             // In a task, because a handler must not wait for a response of the same peer.

@@ -1,13 +1,18 @@
 //! Status of a member: routes, readiness and the state of shards and members.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use storage::ShardId;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::ids::{META_SHARD, NodeId, NodeInfo, NodeStatus, Route, ShardStatus, Status, shard_name};
 use crate::member::Member;
 use crate::membership::assign;
+
+/// Time after which an owner that announces itself no more is taken for gone: three announcements.
+const OWNER_TIMEOUT: Duration = Duration::from_secs(3);
 
 // === impl Member ===
 
@@ -140,6 +145,16 @@ impl Member {
             }
         }
         Ok(())
+    }
+
+    /// Returns the number of shards, with the meta group, that this member does not own and of whose owner it hears
+    /// nothing.
+    pub(crate) fn shards_without_owner(&self) -> usize {
+        let now = Instant::now();
+        let is_owned = |shard: &ShardId| {
+            self.owned_epoch(*shard).is_some() || self.table.is_announced(*shard, OWNER_TIMEOUT, now)
+        };
+        self.map().all_shards().filter(|shard| !is_owned(shard)).count()
     }
 
     pub(crate) fn failed_replicas(&self) -> usize {

@@ -12,6 +12,7 @@ use tokio::net::TcpSocket;
 
 mod distributed;
 mod mqtt;
+mod tool_run;
 mod wires;
 
 use crate::fake_server::{Defect, FakeServer};

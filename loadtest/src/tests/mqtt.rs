@@ -4,14 +4,12 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use clap::Parser;
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v4::{Packet, Publish};
 use serde_json::Value;
 
-use crate::args::{self, Cli};
+use super::tool_run::run_tool;
 use crate::payload::{MessageTag, Payload};
-use crate::run;
 
 /// Broker process that is killed on drop.
 struct Broker {
@@ -73,28 +71,11 @@ impl Drop for Broker {
 }
 
 fn load(broker: &Broker, load: &str) -> (Result<bool, String>, Value) {
-    let name = load.split(' ').next().unwrap_or_default();
-    let folder = std::env::temp_dir().join(format!("rookery-mqtt-{name}-{}", std::process::id()));
-    let line = format!(
-        "x run {load} --broker --nodes {} --settle 20s --report {}",
-        broker.address,
-        folder.display()
-    );
-    let line: Vec<String> = line.split(' ').map(str::to_owned).collect();
-    let args::CliCommand::Run(args) = Cli::try_parse_from(&line).unwrap().command else {
-        unreachable!()
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let passed = tokio::task::LocalSet::new().block_on(&runtime, run::run(&args, line));
-    let report = std::fs::read(folder.join("report.json")).unwrap_or_default();
-    let _ = std::fs::remove_dir_all(folder);
-    (
-        passed.map_err(|error| error.to_string()),
-        serde_json::from_slice(&report).unwrap_or_default(),
-    )
+    let run = run_tool(&format!(
+        "{load} --broker --nodes {} --settle 20s",
+        broker.address
+    ));
+    (run.passed, run.report)
 }
 
 #[test]
@@ -134,17 +115,10 @@ fn a_broker_is_loaded_measured_and_judged() {
 
 #[test]
 fn what_a_broker_cannot_do_is_refused_before_the_run() {
-    let refused = |line: &str| {
-        let line: Vec<String> = line.split(' ').map(str::to_owned).collect();
-        let args::CliCommand::Run(args) = Cli::try_parse_from(&line).unwrap().command else {
-            unreachable!()
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(run::run(&args, line)).unwrap_err().to_string()
-    };
-    let team = "x run pairs --broker --nodes a:1 --coordinator 127.0.0.1:0 --workers 2";
+    let refused = |arguments: &str| run_tool(arguments).passed.unwrap_err();
+    let team = "pairs --broker --nodes a:1 --coordinator 127.0.0.1:0 --workers 2";
     assert!(refused(team).contains("--broker"));
-    assert!(refused("x run pairs --broker --wire socketio --nodes a:1").contains("--wire"));
+    assert!(refused("pairs --broker --wire socketio --nodes a:1").contains("--wire"));
 }
 
 #[test]

@@ -3,11 +3,9 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 
-use clap::Parser;
 use serde_json::Value;
 
-use crate::args::{Cli, CliCommand};
-use crate::run;
+use super::tool_run::run_tool;
 
 /// Returns the first of a local cluster's HTTP ports: those of its nodes are free, as are their ports between nodes.
 fn free_base() -> u16 {
@@ -24,26 +22,12 @@ fn free_base() -> u16 {
 
 /// Runs a scenario on three nodes, and returns its report.
 fn report_of(load: &str) -> Value {
-    let base = free_base();
-    let folder = std::env::temp_dir().join(format!("rookery-wires-{base}-{}", std::process::id()));
-    let line = format!(
-        "x run {load} --local 3 --http-base {base} --settle 90s --report {}",
-        folder.display()
-    );
-    let line: Vec<String> = line.split(' ').map(str::to_owned).collect();
-    let CliCommand::Run(args) = Cli::try_parse_from(&line).unwrap().command else {
-        unreachable!()
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let passed = tokio::task::LocalSet::new().block_on(&runtime, run::run(&args, line));
-    let history = std::fs::read_to_string(folder.join("history.txt")).unwrap_or_default();
-    assert!(matches!(passed, Ok(true)), "{passed:?}\n{history}");
-    let report = std::fs::read(folder.join("report.json")).unwrap();
-    let _ = std::fs::remove_dir_all(folder);
-    serde_json::from_slice(&report).unwrap()
+    let run = run_tool(&format!(
+        "{load} --local 3 --http-base {} --settle 90s",
+        free_base()
+    ));
+    assert_eq!(run.passed, Ok(true), "{}", run.history);
+    run.report
 }
 
 /// Clients of these protocols flap, and every message is acknowledged and delivered.
@@ -65,6 +49,11 @@ fn socket_io_clients_recover_everything() {
 }
 
 #[test]
+fn socket_io_clients_that_poll_any_node_recover_everything() {
+    flap("socketio-polling");
+}
+
+#[test]
 fn mqtt_clients_continue_their_sessions() {
     flap("mqtt");
 }
@@ -77,8 +66,8 @@ fn action_cable_clients_read_their_history() {
 #[test]
 fn removed_members_of_each_protocol_receive_nothing_more() {
     let report = report_of(
-        "groups --wire native,socketio,mqtt,actioncable -p groups=2 -p members=4 -p speakers=4 -p kicks=3 -p every=1 \
-         --rate 60 --messages 600 --duration 60s",
+        "groups --wire native,socketio,socketio-polling,mqtt,actioncable -p groups=2 -p members=5 -p speakers=5 \
+         -p kicks=4 -p every=1 --rate 60 --messages 600 --duration 60s",
     );
     let counts = &report["counts"];
     assert_eq!(counts["violations"], 0, "{counts}");

@@ -13,7 +13,11 @@ use crate::clock::Nanos;
 
 /// Protocol of one client, with everything that its next connection resumes by.
 pub(crate) trait ClientWire {
-    /// Returns the request that opens a connection to a node, host:port.
+    fn transport(&self) -> WireTransport {
+        WireTransport::WebSocket
+    }
+
+    /// Returns the request that opens a WebSocket to a node, host:port.
     fn upgrade(&self, node: &str) -> Result<Request, String>;
 
     /// Begins a connection that has just been opened.
@@ -41,6 +45,14 @@ pub(crate) trait ClientWire {
     fn liveness_timeout(&self) -> Option<Nanos> {
         None
     }
+}
+
+/// Carrier of a client's messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum WireTransport {
+    WebSocket,
+    /// Long polling of Engine.IO: each message is a packet.
+    Polling,
 }
 
 /// Credentials of a client.

@@ -7,7 +7,7 @@ use protocol::command::{
 };
 use protocol::limits::PAGE;
 use protocol::{
-    Body, ClientCommand, ClientMessageId, ConversationId, ConversationKind, Request, Role, UserId,
+    Body, ClientCommand, ClientMessageId, ConversationId, ConversationKind, FieldPatch, Request, Role, UserId,
 };
 
 /// Returns the JSON text of a command. `id` is repeated in the response; without it there is none.
@@ -64,6 +64,7 @@ pub(crate) fn create(kind: ConversationKind, cid: &str, members: Vec<UserId>) ->
         client_message_id: message_id(cid),
         members,
         title: None,
+        data: None,
     })
 }
 
@@ -91,7 +92,8 @@ pub(crate) fn role(c: &ConversationId, cid: &str, who: &UserId, role: Role) -> C
         conversation: c.clone(),
         client_message_id: message_id(cid),
         member: who.clone(),
-        role,
+        role: Some(role),
+        data: FieldPatch::Keep,
     })
 }
 
@@ -148,6 +150,7 @@ pub(crate) fn list(cursor: Option<&str>, limit: usize) -> ClientCommand {
     ClientCommand::List(ListConversations {
         cursor: cursor.map(str::to_owned),
         limit: Some(limit as u64),
+        data_kind: None,
     })
 }
 

@@ -10,7 +10,7 @@ mod socketio;
 mod wire_choice;
 mod wire_frame;
 
-pub(crate) use self::client_wire::{ClientWire, EventNumbers, WireEnd, WireLogin};
+pub(crate) use self::client_wire::{ClientWire, EventNumbers, WireEnd, WireLogin, WireTransport};
 pub(crate) use self::commands::{
     auth, create, del, edit, encode, heartbeat, hist, invite, join, kick, list, members, message_id, newest,
     open, react, read, role, send, send_to, sync, typing, user, watch,
@@ -20,3 +20,5 @@ pub(crate) use self::wire_frame::{WireCode, WireFrame, WireRefusal};
 
 /// Path of the WebSocket endpoint.
 pub(crate) const PATH: &str = "/v1/ws";
+/// Path of the engine of Socket.IO, by long polling.
+pub(crate) const POLLING_PATH: &str = "/socket.io/?EIO=4&transport=polling";

@@ -1,4 +1,5 @@
-//! Engine.IO 4 and Socket.IO 5 over a WebSocket, as `socket.io-client` speaks them with `transports: ["websocket"]`.
+//! Engine.IO 4 and Socket.IO 5 over one transport, as `socket.io-client` speaks them with `transports: ["websocket"]` or
+//! `["polling"]`.
 //!
 //! The client resumes by `pid` and offset. It sends no heartbeats: the node pings, and the pongs confirm the events.
 
@@ -8,12 +9,13 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 
-use super::client_wire::{ClientWire, CommandHead, WireEnd, WireLogin, malformed, upgrade_to};
+use super::client_wire::{ClientWire, CommandHead, WireEnd, WireLogin, WireTransport, malformed, upgrade_to};
 use crate::clock::{MILLISECOND, Nanos};
 
 /// Socket.IO client in the main namespace.
 pub(super) struct SocketIoWire {
     login: WireLogin,
+    transport: WireTransport,
     /// Id of the connection's state. Together with the offset it recovers the events since then.
     pid: Option<String>,
     /// Offset of the last event.
@@ -56,9 +58,10 @@ const PATH: &str = "/socket.io/?EIO=4&transport=websocket";
 // === impl SocketIoWire ===
 
 impl SocketIoWire {
-    pub(super) fn new(login: WireLogin) -> SocketIoWire {
+    pub(super) fn new(login: WireLogin, transport: WireTransport) -> SocketIoWire {
         SocketIoWire {
             login,
+            transport,
             pid: None,
             offset: None,
             recovered: false,
@@ -140,6 +143,10 @@ impl SocketIoWire {
 }
 
 impl ClientWire for SocketIoWire {
+    fn transport(&self) -> WireTransport {
+        self.transport
+    }
+
     fn upgrade(&self, node: &str) -> Result<Request, String> {
         upgrade_to(node, PATH, None)
     }
@@ -206,11 +213,12 @@ mod tests {
     use crate::wire;
 
     fn wire() -> SocketIoWire {
-        SocketIoWire::new(WireLogin {
+        let login = WireLogin {
             token: "dev:ann".to_owned(),
             device: "d".to_owned(),
             instance: "i".to_owned(),
-        })
+        };
+        SocketIoWire::new(login, WireTransport::WebSocket)
     }
 
     /// Returns the sent texts and the native frames of some received texts.

@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Deserializer};
 
 use super::cable::CableWire;
-use super::client_wire::{ClientWire, WireLogin};
+use super::client_wire::{ClientWire, WireLogin, WireTransport};
 use super::mqtt::MqttWire;
 use super::native::NativeWire;
 use super::socketio::SocketIoWire;
@@ -14,9 +14,12 @@ use super::socketio::SocketIoWire;
 pub(crate) enum Wire {
     /// Rookery's own protocol, over a WebSocket.
     Native,
-    /// Engine.IO 4 and Socket.IO 5.
+    /// Engine.IO 4 and Socket.IO 5, over a WebSocket.
     #[value(name = "socketio")]
     SocketIo,
+    /// The same by long polling, each request at another node.
+    #[value(name = "socketio-polling")]
+    SocketIoPolling,
     /// MQTT 5 at the topics of a chat.
     Mqtt,
     /// Extended protocol of ActionCable.
@@ -31,7 +34,8 @@ impl Wire {
     pub(crate) fn client(self, login: WireLogin) -> Box<dyn ClientWire> {
         match self {
             Wire::Native => Box::new(NativeWire),
-            Wire::SocketIo => Box::new(SocketIoWire::new(login)),
+            Wire::SocketIo => Box::new(SocketIoWire::new(login, WireTransport::WebSocket)),
+            Wire::SocketIoPolling => Box::new(SocketIoWire::new(login, WireTransport::Polling)),
             Wire::Mqtt => Box::new(MqttWire::new(login)),
             Wire::ActionCable => Box::new(CableWire::new(login)),
         }
@@ -42,6 +46,7 @@ impl Wire {
         match self {
             Wire::Native => "native",
             Wire::SocketIo => "socketio",
+            Wire::SocketIoPolling => "socketio-polling",
             Wire::Mqtt => "mqtt",
             Wire::ActionCable => "actioncable",
         }
@@ -50,8 +55,9 @@ impl Wire {
     /// Settings of a local node with which the client detects a silent node as soon as a native client does.
     pub(crate) fn settings(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            // Only the pings of the node show that it is alive: half of the idle timeout is the patience for each.
-            Wire::SocketIo => &[("session.ping_interval", "4s"), ("session.idle_timeout", "16s")],
+            // Only the pings of the node show that it is alive: they come every five eighths of the idle timeout, and half of
+            // it is the patience for each.
+            Wire::SocketIo | Wire::SocketIoPolling => &[("session.idle_timeout", "12s")],
             Wire::Native | Wire::Mqtt | Wire::ActionCable => &[],
         }
     }

@@ -1,11 +1,14 @@
 //! `rookery chat`: a small terminal client, and an example of a client that follows the protocol's rules.
 //!
 //! It stores each change until the server has acknowledged it, and resends it with the same `cid` after a reconnect. It
-//! applies an event only if it is the next one of its conversation. It follows the advice of close codes.
+//! applies an event only if it is the next one of its conversation. It follows the advice of close codes. After the end
+//! of a connection it continues at the next of its nodes, and resumes the session there.
 //!
-//! `model` contains these rules and performs no I/O. This module has the socket, the keyboard and the timers.
+//! `model` contains these rules and performs no I/O, `nodes` the choice of the node. This module has the socket, the
+//! keyboard and the timers.
 
 mod model;
+mod nodes;
 mod typed;
 mod words;
 
@@ -22,6 +25,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{self, Message};
 
 use self::model::{ChatModel, ClientAction};
+use self::nodes::{NodeRotation, NodeUrl};
 
 /// Maximum pause between two attempts to connect.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -33,9 +37,16 @@ const CONFIRM: Duration = Duration::from_secs(1);
 /// Arguments of `rookery chat`.
 #[derive(Args)]
 pub struct ChatArgs {
-    /// The URL of any node, e.g. ws://127.0.0.1:8080.
-    #[arg(long, default_value = "ws://127.0.0.1:8080")]
-    url: String,
+    /// The URLs of nodes, e.g. ws://127.0.0.1:8080: the option several times, or one list with commas. The client begins
+    /// at the first, and goes on at the next when a node dies, drains or cannot be reached.
+    #[arg(
+        long = "url",
+        value_name = "URL",
+        env = "ROOKERY_CHAT_URL",
+        value_delimiter = ',',
+        default_value = "ws://127.0.0.1:8080"
+    )]
+    urls: Vec<NodeUrl>,
     /// The id of the user to log in as.
     #[arg(long)]
     user: UserId,
@@ -64,13 +75,17 @@ impl ChatArgs {
     /// The reason of the server for closing the connection.
     pub async fn run(self) -> Result<(), String> {
         let token = self.token.unwrap_or_else(|| format!("dev:{}", self.user));
-        let url = endpoint(&self.url);
+        let mut nodes = NodeRotation::new(self.urls);
         let mut model = ChatModel::new(self.user, token);
         let mut keyboard = BufReader::new(tokio::io::stdin()).lines();
         let mut attempt = 0;
         loop {
-            let end = match connect(&url).await {
-                Ok(socket) => converse(socket, &mut model, &mut keyboard, &mut attempt).await,
+            let node = nodes.current();
+            let end = match connect(node).await {
+                Ok(socket) => {
+                    model.connected(node.authority());
+                    converse(socket, &mut model, &mut keyboard, &mut attempt).await
+                }
                 Err(why) => {
                     println!("! {why}");
                     ConnectionEnd::Again(None)
@@ -82,7 +97,12 @@ impl ChatArgs {
                 ConnectionEnd::Again(pause) => {
                     let pause = pause.unwrap_or_else(|| jitter(attempt));
                     attempt += 1;
-                    println!("! not connected; reconnecting in {:.1} s", pause.as_secs_f64());
+                    nodes.advance();
+                    println!(
+                        "! not connected; trying {} in {:.1} s",
+                        nodes.current().authority(),
+                        pause.as_secs_f64()
+                    );
                     if wait(pause, &mut model, &mut keyboard).await {
                         return Ok(());
                     }
@@ -94,8 +114,9 @@ impl ChatArgs {
 
 type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
 
-async fn connect(url: &str) -> Result<Socket, String> {
-    let mut request = url.into_client_request().map_err(|error| error.to_string())?;
+async fn connect(node: &NodeUrl) -> Result<Socket, String> {
+    let request = node.as_str().into_client_request();
+    let mut request = request.map_err(|error| error.to_string())?;
     request
         .headers_mut()
         .insert("Sec-WebSocket-Protocol", HeaderValue::from_static(SUBPROTOCOL));
@@ -117,26 +138,35 @@ async fn converse(
     let (mut sink, mut stream) = socket.split();
     let mut confirm = tokio::time::interval(CONFIRM);
     let mut retry: Option<tokio::time::Instant> = None;
-    model.connected();
+    let mut received = tokio::time::Instant::now();
     loop {
         // All branches are cancellation-safe: a partial line or frame stays in its buffer.
         let acts = tokio::select! {
             message = stream.next() => match message {
                 Some(Ok(Message::Text(text))) => {
+                    received = tokio::time::Instant::now();
                     // Reset by a frame, not by the connect: a server that accepts connections and closes them at once
                     // still meets a growing pause.
                     *attempt = 0;
                     model.frame(&text)
                 }
-                Some(Ok(Message::Close(frame))) => return verdict(frame),
-                // Pings are answered by the library.
-                Some(Ok(_)) => Vec::new(),
+                Some(Ok(Message::Close(frame))) => return verdict(frame, model),
+                Some(Ok(_)) => {
+                    // A ping, which the library answers.
+                    received = tokio::time::Instant::now();
+                    Vec::new()
+                }
                 Some(Err(tungstenite::Error::ConnectionClosed)) | None => return ConnectionEnd::Again(None),
                 Some(Err(error)) => {
                     println!("! {error}");
                     return ConnectionEnd::Again(None);
                 }
             },
+            // A node that lost its power or its network closes nothing.
+            () = tokio::time::sleep_until(received + model.receive_timeout()) => {
+                println!("! no sign of the node");
+                return ConnectionEnd::Again(None);
+            }
             line = keyboard.next_line() => match line {
                 Ok(Some(line)) => model.line(&line),
                 _ => vec![ClientAction::Quit],
@@ -189,7 +219,7 @@ async fn wait(pause: Duration, model: &mut ChatModel, keyboard: &mut Keyboard) -
     }
 }
 
-fn verdict(frame: Option<CloseFrame>) -> ConnectionEnd {
+fn verdict(frame: Option<CloseFrame>, model: &mut ChatModel) -> ConnectionEnd {
     let Some(frame) = frame else {
         return ConnectionEnd::Again(None);
     };
@@ -197,7 +227,11 @@ fn verdict(frame: Option<CloseFrame>) -> ConnectionEnd {
     let retry =
         close::CloseReason::decode(&frame.reason).map(|reason| Duration::from_millis(reason.retry_ms));
     match CloseAdvice::of(code) {
-        CloseAdvice::Resume | CloseAdvice::NewSession => ConnectionEnd::Again(retry),
+        CloseAdvice::Resume => ConnectionEnd::Again(retry),
+        CloseAdvice::NewSession => {
+            model.forget_session();
+            ConnectionEnd::Again(retry)
+        }
         CloseAdvice::Stop => ConnectionEnd::Stop(format!("the server closed the connection ({code})")),
     }
 }
@@ -206,29 +240,4 @@ fn verdict(frame: Option<CloseFrame>) -> ConnectionEnd {
 fn jitter(attempt: u32) -> Duration {
     let most = PAUSE_MIN.saturating_mul(1 << attempt.min(6)).min(PAUSE_MAX);
     most.mul_f64(rand::random_range(0.1..=1.0))
-}
-
-/// Completes the URL of a node with the scheme and the WebSocket path.
-fn endpoint(url: &str) -> String {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let scheme = if url.contains("://") { "" } else { "ws://" };
-    match rest.split_once('/') {
-        Some((_, path)) if !path.is_empty() => format!("{scheme}{url}"),
-        _ => format!("{scheme}{}/v1/ws", url.trim_end_matches('/')),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_node_is_enough_of_an_address() {
-        assert_eq!(endpoint("ws://127.0.0.1:8080"), "ws://127.0.0.1:8080/v1/ws");
-        assert_eq!(endpoint("127.0.0.1:8080/"), "ws://127.0.0.1:8080/v1/ws");
-        assert_eq!(
-            endpoint("wss://chat.example.org/x/ws"),
-            "wss://chat.example.org/x/ws"
-        );
-    }
 }

@@ -1,6 +1,8 @@
 //! State and decisions of the client, without I/O: input lines and frames produce [`ClientAction`]s.
 
 mod responses;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,6 +13,9 @@ use protocol::response::ConversationSnapshot;
 use protocol::{ClientCommand, ClientMessageId, ConversationId, Request, ServerFrame, UserId};
 
 use crate::words;
+
+/// Interval of heartbeats until the node has named its own.
+const HEARTBEAT: Duration = Duration::from_secs(30);
 
 /// Action for the I/O loop.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +31,16 @@ pub(crate) enum ClientAction {
 pub(crate) struct ChatModel {
     pub(crate) user: UserId,
     token: String,
+    /// Host and port of the node, and its name from `hello`.
+    node: (String, String),
+    /// Interval at which the node expects a sign of the client. It sends pings a little more often.
+    heartbeat: Duration,
     ready: bool,
     greeted: bool,
+    /// Session to resume on the next connection.
+    session: Option<String>,
+    /// Id of the last `sync` while it is unanswered: a resumed session repeats events and no responses.
+    syncing: Option<i64>,
     /// Session number of the last event, then the last confirmed one.
     n: u64,
     confirmed: u64,
@@ -60,8 +73,12 @@ impl ChatModel {
         ChatModel {
             user,
             token,
+            node: (String::new(), String::new()),
+            heartbeat: HEARTBEAT,
             ready: false,
             greeted: false,
+            session: None,
+            syncing: None,
             n: 0,
             confirmed: 0,
             ids: 0,
@@ -71,10 +88,20 @@ impl ChatModel {
         }
     }
 
-    /// Resets the session state for a new connection.
-    pub(crate) fn connected(&mut self) {
-        // This client resumes no session, and each new session numbers its events from 1.
-        (self.ready, self.n, self.confirmed) = (false, 0, 0);
+    /// Begins a new connection to a node. The session is resumed by the `auth` that answers its `hello`.
+    pub(crate) fn connected(&mut self, node: &str) {
+        (self.ready, self.heartbeat) = (false, HEARTBEAT);
+        node.clone_into(&mut self.node.0);
+    }
+
+    /// Returns the time without a frame after which the connection counts as lost: two of the node's pings are missing.
+    pub(crate) fn receive_timeout(&self) -> Duration {
+        self.heartbeat * 2
+    }
+
+    /// Makes the next connection begin a new session.
+    pub(crate) fn forget_session(&mut self) {
+        self.session = None;
     }
 
     /// Returns all unacknowledged changes for resending, in order.
@@ -239,7 +266,9 @@ impl ChatModel {
         });
         have.sort();
         have.truncate(protocol::limits::SYNC_HAVE);
-        self.ask(ClientCommand::Sync(SyncRequest { have, cursor }))
+        let sync = self.ask(ClientCommand::Sync(SyncRequest { have, cursor }));
+        self.syncing = Some(self.ids);
+        sync
     }
 
     /// Records a change as unacknowledged, and sends it if the session is ready.
@@ -300,6 +329,7 @@ fn cid_of(command: &ClientCommand) -> Option<&ClientMessageId> {
         | ClientCommand::Block(_)
         | ClientCommand::Unblock(_)
         | ClientCommand::Me(_)
+        | ClientCommand::Users(_)
         | ClientCommand::Hb(_) => None,
     }
 }

@@ -32,6 +32,7 @@ impl ChatModel {
             TypedLine::List => vec![self.ask(ClientCommand::List(ListConversations {
                 cursor: None,
                 limit: None,
+                data_kind: None,
             }))],
             TypedLine::OpenUser(user) => {
                 let conv = ConversationId::direct(&self.user, &user);
@@ -52,6 +53,7 @@ impl ChatModel {
                 client_message_id: cid,
                 members,
                 title: Some(title),
+                data: None,
             })),
             TypedLine::Text(text) => match self.open.clone() {
                 None => vec![ClientAction::Print(

@@ -132,7 +132,12 @@ pub(crate) fn event(event: &Event, me: &UserId) -> Option<String> {
             PresenceState::Online => format!("   {} is online", presence.user),
             PresenceState::Offline => format!("   {} is offline", presence.user),
         }),
-        Event::Typing(_) | Event::Receipt(_) | Event::Conv(_) | Event::Activity(_) | Event::Resync(_) => None,
+        Event::Typing(_)
+        | Event::Receipt(_)
+        | Event::Conv(_)
+        | Event::Activity(_)
+        | Event::Profile(_)
+        | Event::Resync(_) => None,
     }
 }
 

@@ -47,10 +47,10 @@ pub(super) fn cluster(https: &[String], mqtts: &[String], dir: &str, page: bool)
         String::new()
     };
     println!(
-        "{page}Rookery {version}: {nodes} nodes on {all}, data and logs in {dir}
+        "{page}Rookery {version}: {nodes} nodes on {on}, data and logs in {dir}
 
 Chat across nodes:
-  rookery chat --url ws://{first} --user alice
+  rookery chat --url {all} --user alice
   rookery chat --url ws://{last} --user bob
 
 MQTT 3.1.1 and 5:           {mqtt}
@@ -59,7 +59,8 @@ Start a killed node again:  rookery node --config {dir}/node-1/node.toml
 Ctrl-C stops all.",
         version = env!("CARGO_PKG_VERSION"),
         nodes = https.len(),
-        all = https.join(", "),
+        on = https.join(", "),
+        all = https.join(","),
         mqtt = mqtts.join(", "),
     );
 }

@@ -2,10 +2,12 @@
 
 mod banner;
 mod children;
+mod ctl;
 mod dev;
 mod local_cluster;
 mod node;
 mod probe;
+mod schema;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,9 +19,13 @@ use figment::value::Value;
 use crate::config::{Config, ConfigSources, Problems, load};
 use crate::{lifecycle, telemetry};
 
+/// Exit codes, for `--help`; docs/operations.md has the same list.
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed or refused, 2 usage, 3 node unreachable, 6 node not ready, \
+    64 configuration.";
+
 /// A clustered chat server.
 #[derive(Parser)]
-#[command(name = "rookery", version, about)]
+#[command(name = "rookery", version, about, after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -37,12 +43,16 @@ enum Command {
     Chat(ChatArgs),
     /// Prints every setting with its default.
     Config,
+    /// Prints a description of the interface, which a running node serves as well.
+    Schema(schema::Schema),
+    /// Runs a command of an operator against a running node.
+    Ctl(ctl::Ctl),
 }
 
 /// Settings given on the command line.
 #[derive(Args, Clone, Debug, Default)]
 pub struct SettingArgs {
-    /// Overrides a setting, e.g. `--set session.idle_timeout_ms=2000`. Can be given several times.
+    /// Overrides a setting, e.g. `--set session.idle_timeout=60s`. Can be given several times.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = pair)]
     pub set: Vec<(String, String)>,
 }
@@ -62,6 +72,15 @@ pub enum Error {
     /// The chat client was refused by the server.
     #[error("{0}")]
     Chat(String),
+    /// No node answered at the address.
+    #[error("{0}: no answer")]
+    Unreachable(String),
+    /// The node accepts no clients.
+    #[error("{url}: not ready: {reason}")]
+    NotReady { url: String, reason: String },
+    /// The address answered with something that no node sends.
+    #[error("{url}: answered {status}, which is not the answer of a node")]
+    NoNode { url: String, status: u16 },
     /// A file or terminal operation failed.
     #[error("{0}")]
     Io(#[from] std::io::Error),
@@ -81,14 +100,33 @@ impl Cli {
                 print!("{}", crate::config::example());
                 Ok(())
             }
+            Command::Schema(schema) => {
+                schema.print();
+                Ok(())
+            }
+            Command::Ctl(ctl) => ctl.run().await,
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("rookery: {error}");
-                // EX_USAGE of sysexits.h: a restart does not help, the caller has to fix the configuration.
-                ExitCode::from(if matches!(error, Error::Config(_)) { 64 } else { 1 })
+                ExitCode::from(error.exit_code())
             }
+        }
+    }
+}
+
+// === impl Error ===
+
+impl Error {
+    /// Returns the exit code, one of [`EXIT_CODES`]. Wrong arguments end with 2 before any command runs.
+    fn exit_code(&self) -> u8 {
+        match self {
+            Error::Start(_) | Error::Children(_) | Error::Chat(_) | Error::NoNode { .. } | Error::Io(_) => 1,
+            Error::Unreachable(_) => 3,
+            Error::NotReady { .. } => 6,
+            // EX_USAGE of sysexits.h: a restart does not help, the caller has to fix the configuration.
+            Error::Config(_) => 64,
         }
     }
 }
@@ -102,7 +140,11 @@ async fn serve(config: Config) -> Result<lifecycle::Running, Error> {
         Ok(limit) => tracing::debug!(limit, "open files"),
         Err(error) => tracing::warn!(%error, "could not raise RLIMIT_NOFILE"),
     }
-    Ok(lifecycle::start(config).await?)
+    let running = lifecycle::start(config).await?;
+    // Not the readiness for clients, which needs other nodes: a service manager that starts one node after another
+    // would wait for ever after an outage of all.
+    lifecycle::notify_service_manager("READY=1");
+    Ok(running)
 }
 
 /// Loads the configuration of a node.

@@ -9,10 +9,11 @@ use protocol::command::{
     UpdateProfile,
 };
 use protocol::{
-    Body, ClientCommand, ClientMessageId, ConversationId, ConversationKind, ErrorCode, UserId, response,
+    Body, ClientCommand, ClientMessageId, ConversationId, ConversationKind, CustomData, ErrorCode, UserId,
+    response,
 };
 
-use crate::shard_client::{CommandAck, CommandError, ShardClient};
+use crate::shard_client::{CommandAck, CommandError, ConversationSpec, ShardClient};
 use crate::state_machine::query::WishesQuery;
 use crate::state_machine::{CommandOrigin, ConversationOp};
 
@@ -93,8 +94,8 @@ impl ConversationChange {
             ClientCommand::Unban(MemberAction { conversation: c, client_message_id: cid, member: who }) => {
                 (c, Some(cid), ConversationOp::Unban { who })
             }
-            ClientCommand::Role(SetRole { conversation: c, client_message_id: cid, member: who, role }) => {
-                (c, Some(cid), ConversationOp::SetRole { who, role })
+            ClientCommand::Role(SetRole { conversation: c, client_message_id: cid, member: who, role, data }) => {
+                (c, Some(cid), ConversationOp::SetRole { who, role, data: data.change(CustomData::as_str) })
             }
             ClientCommand::Join(join) => (join.conversation, Some(join.client_message_id), ConversationOp::Join),
             ClientCommand::Set(set) => {
@@ -103,6 +104,7 @@ impl ConversationChange {
                     history: set.history,
                     muted: set.muted,
                     pinned: set.pinned,
+                    data: set.data.change(CustomData::as_str),
                 };
                 (set.conversation, Some(set.client_message_id), op)
             }
@@ -139,6 +141,7 @@ impl ConversationChange {
             | ClientCommand::Watch(_)
             | ClientCommand::Unwatch(_)
             | ClientCommand::Me(_)
+            | ClientCommand::Users(_)
             | ClientCommand::Hb(_) => return None,
         };
         Some(ConversationChange { conv, cid, op })
@@ -183,7 +186,8 @@ impl ConversationChange {
     }
 }
 
-/// Executes `me`: applies a new setting, if given, and returns the user's settings.
+/// Executes `me`: applies what is given, and returns the user's profile and settings. The profile goes first: it can be
+/// refused, a setting cannot.
 ///
 /// # Errors
 /// The refusal of the user's shard.
@@ -192,6 +196,9 @@ pub async fn me(
     user: UserId,
     me: UpdateProfile,
 ) -> Result<response::MeResponse, CommandError> {
+    if me.has_profile() {
+        conversations.put_profile(user.clone(), &me).await?;
+    }
     let group_invite = match me.group_invite {
         Some(group_invite) => {
             conversations.wish(user.clone(), group_invite).await?;
@@ -199,7 +206,15 @@ pub async fn me(
         }
         None => conversations.query(&WishesQuery { user: user.clone() }).await?,
     };
-    Ok(response::MeResponse { user, group_invite })
+    let profile = conversations.profile(&user).await?;
+    Ok(response::MeResponse {
+        user,
+        group_invite,
+        name: profile.name,
+        avatar: profile.avatar,
+        data: profile.data,
+        version: Some(profile.version).filter(|version| *version > 0),
+    })
 }
 
 fn fits(b: &Body, body_bytes: usize) -> Result<(), CommandError> {
@@ -226,6 +241,7 @@ pub async fn create(
         client_message_id: cid,
         members,
         title,
+        data,
     } = create;
     if kind == ConversationKind::Direct && members.len() != 1 {
         let msg = "a direct conversation is with exactly one user";
@@ -233,5 +249,11 @@ pub async fn create(
     }
     // As with `set`, an empty title means none.
     let title = title.filter(|title| !title.is_empty());
-    conversations.create(user, cid, 0, kind, members, title).await
+    let new = ConversationSpec {
+        kind,
+        members,
+        title,
+        data: data.map(|data| data.as_str().into()),
+    };
+    conversations.create(user, cid, 0, new).await
 }

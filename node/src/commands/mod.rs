@@ -5,8 +5,10 @@
 
 pub mod changes;
 mod client_query;
+mod named_users;
 pub mod queries;
 mod sync;
 
 pub use changes::ConversationChange;
 pub use client_query::{ClientQuery, ClientQueryContext, FollowingSessions};
+pub(crate) use named_users::users_of_conversation;

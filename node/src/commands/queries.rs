@@ -1,12 +1,15 @@
-//! Queries of clients: the commands `open`, `list`, `hist` and `members`, and the lists that only REST has. A session
+//! Queries of clients: the commands `open`, `list`, `hist`, `members` and `users`, and the lists that only REST has. A session
 //! also subscribes after `open`, so it does not execute that one here.
 
-use protocol::command::{GetHistory, ListConversations, ListMembers, OpenConversation};
-use protocol::response::{ConversationList, ConversationSnapshot, HistoryResponse, MembersResponse};
+use protocol::command::{GetHistory, GetUsers, ListConversations, ListMembers, OpenConversation};
+use protocol::response::{
+    ConversationList, ConversationSnapshot, HistoryResponse, MembersResponse, UsersResponse,
+};
 use protocol::rest::{BanList, BlockList, MessagePage};
 use protocol::{ClientCommand, ErrorCode, UserId, limits};
 
 use super::client_query::{ClientQuery, ClientQueryContext, FollowingSessions};
+use super::named_users;
 use crate::shard_client::{CommandError, malformed};
 use crate::state_machine::query::{
     BansQuery, BlocksQuery, HistoryRange, HistoryRequest, MembersQuery, MessagesQuery,
@@ -34,10 +37,15 @@ impl ClientQuery for OpenConversation {
         self,
         context: &ClientQueryContext<'_, S>,
     ) -> Result<ConversationSnapshot, CommandError> {
-        context
+        let view = context
             .conversations
-            .open(context.user, &self.conversation, self.have)
-            .await
+            .open(context.user, &self.conversation, self.have);
+        let mut view = view.await?;
+        view.users = context
+            .conversations
+            .cards(named_users::users_of_conversation(&view))
+            .await;
+        Ok(view)
     }
 }
 
@@ -53,10 +61,14 @@ impl ClientQuery for ListConversations {
         context: &ClientQueryContext<'_, S>,
     ) -> Result<ConversationList, CommandError> {
         let limit = limits::page(self.limit);
-        context
+        let filter = (self.cursor, self.data_kind.as_deref());
+        let page = context.conversations.inbox_of_kind(context.user, filter, limit);
+        let mut page = page.await?;
+        page.users = context
             .conversations
-            .inbox(context.user, self.cursor, limit)
-            .await
+            .cards(named_users::users_of_list(&page))
+            .await;
+        Ok(page)
     }
 }
 
@@ -121,7 +133,13 @@ impl ClientQuery for ListMembers {
             after: after(self.cursor)?,
             limit: page_size(self.limit),
         };
-        Ok(context.conversations.query(&question).await?.page())
+        let page = context.conversations.query(&question).await?;
+        let mut page = page.page().map_err(malformed)?;
+        page.users = context
+            .conversations
+            .cards(named_users::users_of_members(&page))
+            .await;
+        Ok(page)
     }
 }
 
@@ -163,6 +181,22 @@ impl ClientQuery for ListBlocks {
             limit: page_size(self.0.limit),
         };
         Ok(context.conversations.query(&question).await?.page())
+    }
+}
+
+impl ClientQuery for GetUsers {
+    type Response = UsersResponse;
+
+    fn command(&self) -> ClientCommand {
+        ClientCommand::Users(self.clone())
+    }
+
+    async fn run<S: FollowingSessions>(
+        self,
+        context: &ClientQueryContext<'_, S>,
+    ) -> Result<UsersResponse, CommandError> {
+        let items = context.conversations.profiles(self.ids).await;
+        Ok(UsersResponse { items })
     }
 }
 

@@ -18,17 +18,15 @@ pub enum Algorithm {
 }
 
 section! {
-    /// Verification of tokens from an identity provider: JWTs with `sub` (the user) and `exp`. Exactly one of secret,
-    /// public_key_file and jwks_file is set, unless dev_tokens is on or the `login` section issues tokens.
+    /// Verification of tokens from an identity provider: JWTs with `sub` (the user) and `exp`. Exactly one of secret
+    /// and key_file is set, unless dev_tokens is on or the `login` section issues tokens.
     pub struct AuthConfig {
         /// Signature algorithm: HS256, RS256 or EdDSA. Tokens with another algorithm are refused.
         algorithm: Algorithm = Algorithm::HS256,
         /// Shared secret for HS256, at least 32 bytes.
         secret: SecretString = SecretString::default(),
-        /// PEM file with the public key for RS256 or EdDSA.
-        public_key_file: String = String::new(),
-        /// JWKS file with public keys for RS256 or EdDSA. Tokens select their key by kid.
-        jwks_file: String = String::new(),
+        /// File with the public key for RS256 or EdDSA in PEM, or with a JWKS, of which tokens select their key by kid.
+        key_file: String = String::new(),
         /// Required value of the `aud` claim. Empty: the claim is not checked.
         audience: String = String::new(),
         /// Required value of the `iss` claim. Empty: the claim is not checked.
@@ -43,33 +41,27 @@ section! {
 impl AuthConfig {
     /// Reports invalid values. `own` is true if the cluster signs tokens of its own.
     pub(super) fn check(&self, problems: &mut Problems, own: bool) {
-        let sources = [
-            !self.secret.is_empty(),
-            !self.public_key_file.is_empty(),
-            !self.jwks_file.is_empty(),
-        ];
-        match sources.iter().filter(|set| **set).count() {
-            0 if !self.dev_tokens && !own => problems.add(
+        let (has_secret, has_key) = (!self.secret.is_empty(), !self.key_file.is_empty());
+        if !has_secret && !has_key && !self.dev_tokens && !own {
+            problems.add(
                 "auth.secret",
-                "no token source is configured: set one of auth.secret, auth.public_key_file, auth.jwks_file, login.webhook_url",
-            ),
-            0 | 1 => {}
-            _ => problems.add(
-                "auth.secret",
-                "set only one of auth.secret, auth.public_key_file, auth.jwks_file",
-            ),
+                "no token source is configured: set one of auth.secret, auth.key_file, login.webhook_url",
+            );
         }
-        if !self.secret.is_empty() && self.algorithm != Algorithm::HS256 {
+        if has_secret && has_key {
+            problems.add("auth.secret", "set only one of auth.secret, auth.key_file");
+        }
+        if has_secret && self.algorithm != Algorithm::HS256 {
             problems.add(
                 "auth.algorithm",
                 "auth.secret is only for HS256; the other algorithms need a public key",
             );
         }
-        if (sources[1] || sources[2]) && self.algorithm == Algorithm::HS256 {
+        if has_key && self.algorithm == Algorithm::HS256 {
             problems.add("auth.algorithm", "must be RS256 or EdDSA with a public key");
         }
         // RFC 7518 requires an HS256 key of at least the size of the hash.
-        if !self.secret.is_empty() && self.secret.0.len() < 32 {
+        if has_secret && self.secret.0.len() < 32 {
             problems.add("auth.secret", "must have at least 32 bytes");
         }
     }

@@ -7,8 +7,6 @@ use super::units::HumanDuration;
 section! {
     /// Conversations of the shards that this node owns, and the routing of commands to other owners.
     pub struct ChatConfig {
-        /// Threads that run conversations. One thread handles tens of thousands of messages per second.
-        threads: usize = 1,
         /// Maximum time to retry a command, through failovers, before the client receives a temporary refusal.
         command_timeout: HumanDuration = HumanDuration::secs(10),
     }
@@ -19,7 +17,6 @@ section! {
 impl ChatConfig {
     /// Adds every invalid value to `problems`.
     pub(super) fn check(&self, problems: &mut Problems) {
-        problems.at_least("chat.threads", self.threads, 1);
         problems.at_least(
             "chat.command_timeout",
             self.command_timeout,

@@ -33,13 +33,6 @@ section! {
         election_timeout: HumanDuration = HumanDuration::millis(400),
         /// Maximum rate of one shard snapshot to another node, per second.
         snapshot_rate: HumanSize = HumanSize::mib(64),
-        /// Time without a quorum after which the node closes its sessions (4015).
-        quorum_loss_timeout: HumanDuration = HumanDuration::secs(10),
-        /// Accept nodes whose data is older than it was before. Set it only while all nodes are restored from copies.
-        /// Otherwise such a node is refused, because its disk has lost votes or log entries that it had acknowledged.
-        accept_older_disks: bool = false,
-        /// Threads for replication and for connections to other nodes.
-        threads: usize = 2,
     }
 }
 
@@ -83,7 +76,6 @@ impl ClusterConfig {
         let shortest = HumanDuration::millis(20);
         problems.at_least("cluster.election_timeout", self.election_timeout, shortest);
         problems.at_least("cluster.snapshot_rate", self.snapshot_rate, HumanSize::kib(64));
-        problems.at_least("cluster.threads", self.threads, 1);
     }
 
     /// Returns the address that other nodes connect to.

@@ -142,6 +142,7 @@ pub fn load(sources: &ConfigSources<'_>) -> Result<Config, Problems> {
         cluster: section("cluster", &mut tables, &mut problems),
         storage: section("storage", &mut tables, &mut problems),
         telemetry: section("telemetry", &mut tables, &mut problems),
+        accept_older_disks: false,
         #[cfg(feature = "test-tuning")]
         tuning: section("tuning", &mut tables, &mut problems),
         #[cfg(not(feature = "test-tuning"))]

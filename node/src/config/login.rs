@@ -15,8 +15,6 @@ section! {
         webhook_ca_file: String = String::new(),
         /// Key for signing the requests: base64 of 24 to 64 bytes, for example from `openssl rand -base64 32`.
         webhook_secret: SecretString = SecretString::default(),
-        /// Lifetime of a code.
-        code_ttl: HumanDuration = HumanDuration::secs(300),
         /// Maximum number of codes sent to one phone number or mail address per hour, over all nodes.
         codes_per_identifier: u32 = 5,
         /// Maximum number of codes requested by one IP address (IPv6: one /64) per hour, over all nodes.
@@ -45,7 +43,6 @@ impl LoginConfig {
             problems.webhook("login.webhook_", &self.webhook_url, &self.webhook_secret);
         }
         let second = HumanDuration::secs(1);
-        problems.at_least("login.code_ttl", self.code_ttl, second);
         problems.at_least("login.access_token_ttl", self.access_token_ttl, second);
         // A refresh token has to outlive the access token that it replaces.
         problems.at_least(

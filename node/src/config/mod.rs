@@ -21,6 +21,7 @@ mod session;
 mod socketio;
 mod storage;
 mod telemetry;
+mod thread_counts;
 mod tuning;
 mod units;
 mod unknown;
@@ -45,6 +46,7 @@ pub use session::SessionConfig;
 pub use socketio::SocketIoConfig;
 pub use storage::StorageConfig;
 pub use telemetry::{Format, TelemetryConfig};
+pub use thread_counts::ThreadCounts;
 pub use tuning::Tuning;
 pub use units::{HumanDuration, HumanSize, IpNetwork, SecretString};
 pub use webhook::WebhookConfig;
@@ -67,6 +69,10 @@ pub struct Config {
     pub cluster: ClusterConfig,
     pub storage: StorageConfig,
     pub telemetry: TelemetryConfig,
+    /// Accepts members whose data is older than it was, while all nodes are restored from copies. A flag of one start and
+    /// no setting: a node must not start so by a forgotten line of its file.
+    #[serde(skip)]
+    pub accept_older_disks: bool,
     /// Constants that only tests change.
     #[cfg_attr(not(feature = "test-tuning"), serde(skip))]
     #[cfg_attr(feature = "test-tuning", serde(default))]
@@ -103,6 +109,23 @@ impl Config {
     pub fn unacked_sends(&self) -> usize {
         let half = usize::try_from(self.limits.sends_per_second / 2).unwrap_or(usize::MAX);
         self.tuning.unacked_sends.unwrap_or(half.clamp(16, 1_024))
+    }
+
+    /// Returns the interval of WebSocket pings: five eighths of the idle timeout, so that a client has the rest of it for
+    /// its pong.
+    #[must_use]
+    pub fn ping_interval(&self) -> HumanDuration {
+        let most = HumanDuration(self.session.idle_timeout.0 * 5 / 8);
+        self.tuning.ping_interval.unwrap_or(most)
+    }
+
+    /// Returns the numbers of threads for clients, conversations and the cluster.
+    #[must_use]
+    pub fn threads(&self) -> ThreadCounts {
+        ThreadCounts::of(match self.server.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        })
     }
 
     /// Returns the interval at which clients shall send `hb`: three quarters of the idle timeout.
@@ -202,10 +225,7 @@ mod tests {
         .unwrap();
         assert_eq!(config.session.resume_timeout, HumanDuration::secs(70));
         assert_eq!(config.session.idle_timeout, HumanDuration::secs(90));
-        assert_eq!(
-            config.session.ping_interval,
-            SessionConfig::default().ping_interval
-        );
+        assert_eq!(config.session.max_detached, SessionConfig::default().max_detached);
     }
 
     #[test]
@@ -219,7 +239,7 @@ mod tests {
         let problems = set(&[
             ("session.idle_timout", "5s"),
             ("session.resume_timeout", "soon"),
-            ("session.ping_interval", "later"),
+            ("presence.offline_grace", "later"),
             ("limits.sends_per_second", "0"),
             ("gateway.listen", "x"),
             ("server.listen", "localhost"),
@@ -229,7 +249,7 @@ mod tests {
         for key in [
             "session.idle_timout",
             "session.resume_timeout",
-            "session.ping_interval",
+            "presence.offline_grace",
             "limits.sends_per_second",
             "gateway",
             "server.listen",
@@ -271,6 +291,12 @@ mod tests {
             ("storage.cache_bytes", "storage.cache_size"),
             ("retention.group_max_age_ms", "retention.group_max_age"),
             ("login.access_ms", "login.access_token_ttl"),
+            ("server.workers", "server.threads"),
+            ("chat.threads", "server.threads"),
+            ("cluster.threads", "server.threads"),
+            ("auth.public_key_file", "auth.key_file"),
+            ("auth.jwks_file", "auth.key_file"),
+            ("session.ping_interval", "session.idle_timeout"),
         ] {
             let expected = format!("{key}: no such setting; the nearest is {nearest}");
             assert_eq!(problem(key, "1"), expected);
@@ -278,6 +304,28 @@ mod tests {
         assert_eq!(
             problem("hooks.url", "x"),
             "hooks: no such section; the nearest is webhook"
+        );
+    }
+
+    #[test]
+    fn a_setting_that_is_gone_is_refused_with_what_replaces_it() {
+        let reason = |key: &str| problem(key, "1");
+        assert_eq!(
+            reason("cluster.quorum_loss_timeout"),
+            "cluster.quorum_loss_timeout: no such setting; it is always 10s"
+        );
+        assert_eq!(
+            reason("cluster.accept_older_disks"),
+            "cluster.accept_older_disks: no such setting; it is a flag of one start, `rookery node \
+             --accept-older-disks`"
+        );
+        assert_eq!(
+            reason("login.code_ttl"),
+            "login.code_ttl: no such setting; it is always 5m"
+        );
+        assert_eq!(
+            reason("webhook.max_members"),
+            "webhook.max_members: no such setting; it is always 256"
         );
     }
 
@@ -290,7 +338,7 @@ mod tests {
             .flat_map(|(section, keys)| keys.iter().map(move |(key, _)| format!("{section}.{key}")))
             .collect();
         assert!(
-            keys.len() <= 80,
+            keys.len() <= 70,
             "{}: another setting has to go first",
             keys.len()
         );
@@ -303,12 +351,13 @@ mod tests {
     }
 
     #[test]
-    fn bursts_and_the_frame_size_follow_from_the_settings() {
+    fn bursts_intervals_and_the_frame_size_follow_from_the_settings() {
         let mut config = Config::default();
         assert_eq!((config.sends_burst(), config.queries_burst()), (60, 200));
         assert_eq!(config.max_frame(), 64 << 10);
         assert_eq!(config.unacked_sends(), 16);
         assert_eq!(config.heartbeat_interval(), HumanDuration::secs(30));
+        assert_eq!(config.ping_interval(), HumanDuration::secs(25));
         config.limits.sends_per_second = u32::MAX;
         config.limits.max_body_size = HumanSize::mib(1);
         assert_eq!(config.sends_burst(), u32::MAX);

@@ -22,8 +22,9 @@ section! {
     pub struct ServerConfig {
         /// Address and port for clients. Port 0 selects a free port.
         listen: String = "127.0.0.1:8080".to_owned(),
-        /// Threads that serve clients; 0 uses one per processor.
-        workers: usize = 0,
+        /// Threads that serve clients; 0: one per processor. Conversations have an eighth as many of their own, replication
+        /// a quarter (at least two).
+        threads: usize = 0,
         /// Maximum number of client connections. Further ones receive 503, except requests of operators and probes. 0:
         /// as many as the limit of open files permits.
         max_connections: usize = 0,

@@ -20,6 +20,8 @@ section! {
         /// Unsent data that the kernel buffers per connection. More stays in the session's outbound queue, where the
         /// limits for slow clients apply.
         unsent_size: HumanSize = HumanSize::kib(64),
+        /// Lifetime of a login code: time for a slow mail, and too short to try many.
+        code_ttl: HumanDuration = HumanDuration::secs(300),
         /// Window in which codes per identifier and per IP address are counted.
         code_window: HumanDuration = HumanDuration::secs(3_600),
         /// Login requests per second and IP address on one node: more than people behind one address need.
@@ -59,6 +61,8 @@ section! {
         mqtt_free_topics: bool = false,
         /// Time for a new connection to authenticate (4210).
         auth_timeout: HumanDuration = HumanDuration::secs(10),
+        /// Interval of WebSocket pings, instead of five eighths of `session.idle_timeout`.
+        ping_interval: Option<HumanDuration> = None,
         /// Resolution of a session's timers. A finer one wakes every worker more often.
         timer_tick: HumanDuration = HumanDuration::millis(100),
         /// Delivered cursors are collected per conversation for this long, so that many receipts cost one command.
@@ -89,6 +93,9 @@ section! {
         typing_interval: HumanDuration = HumanDuration::secs(3),
         /// Conversations with more members than this show no typing notifications: nobody could follow them.
         typing_members: u64 = 256,
+        /// Time without a quorum after which the node closes its sessions (4015): several elections have failed by then,
+        /// and clients lose little by the change to another node.
+        quorum_loss_timeout: HumanDuration = HumanDuration::secs(10),
         /// Attempts in a row to notify the webhook before a pause.
         webhook_attempts: u32 = 3,
         /// First pause after the webhook's receiver failed. It doubles each time.

@@ -15,8 +15,6 @@ section! {
         ca_file: String = String::new(),
         /// Key for signing the requests (Standard Webhooks): base64, with or without the prefix whsec_.
         secret: SecretString = SecretString::default(),
-        /// In conversations with more members than this, absent users are not reported.
-        max_members: u64 = 256,
         /// Maximum number of queued messages per shard while the receiver is down. Beyond that, the oldest are dropped.
         backlog: u64 = 10_000,
     }
@@ -30,7 +28,6 @@ impl WebhookConfig {
         if !self.url.is_empty() {
             problems.webhook("webhook.", &self.url, &self.secret);
         }
-        problems.at_least("webhook.max_members", self.max_members, 2);
         problems.at_least("webhook.backlog", self.backlog, 1);
     }
 }

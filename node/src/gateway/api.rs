@@ -1,5 +1,5 @@
 //! API description: `/v1/openapi.json`, `/v1/asyncapi.json`, the documentation page and the fallback handler for
-//! unknown paths.
+//! unknown paths. The texts are those of `description` and `docs_page`.
 
 use std::fmt::Write as _;
 use std::rc::Rc;
@@ -9,22 +9,13 @@ use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CON
 use actix_web::{HttpRequest, HttpResponse, ResponseError, get, web};
 use bytes::Bytes;
 use protocol::ErrorCode;
-use serde_json::Value;
-use utoipa::openapi::path::{Operation, PathItem};
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::tag::TagBuilder;
-use utoipa::openapi::{
-    ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, SecurityRequirement,
-};
-use utoipa::{PartialSchema, ToSchema};
+use utoipa::openapi::OpenApi;
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use super::description::{self, operations_mut};
 use super::problem::Problem;
-use super::rest::describe::{ApiTag, EntityTag};
-use super::{asyncapi, etag, examples, long_poll, operations, rest, sse, websocket};
-
-/// Documentation page. It loads no resources from other hosts.
-const PAGE: &str = include_str!("api.html");
+use super::rest::describe::{ApiTag, EntityTag, PublicErrors};
+use super::{docs_page, etag, long_poll, operations, rest, sse, websocket};
 
 /// Rendered descriptions, and the table of paths for `Allow` headers.
 pub(super) struct Api {
@@ -53,53 +44,11 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         .service(browse);
 }
 
-/// Returns the OpenAPI description without its operations, which `utoipa` collects from the handlers.
-pub(super) fn outline() -> OpenApi {
-    let bearer = SecurityScheme::Http(
-        Http::builder()
-            .scheme(HttpAuthScheme::Bearer)
-            .bearer_format("JWT")
-            .description(Some(
-                "Access token of a user; with auth.dev_tokens also dev:<user>.",
-            ))
-            .build(),
-    );
-    let mut schemas = vec![(Problem::name().into_owned(), Problem::schema())];
-    Problem::schemas(&mut schemas);
-    let components = ComponentsBuilder::new()
-        .security_scheme("bearer", bearer)
-        .schemas_from_iter(schemas)
-        .build();
-    let info = InfoBuilder::new()
-        .title("Rookery")
-        .version(concat!("1 (server ", env!("CARGO_PKG_VERSION"), ")"))
-        .description(Some(
-            "The REST interface of a Rookery node. Every node serves every conversation, with the same ids. \
-             What a WebSocket says is described by /v1/asyncapi.json.",
-        ))
-        .license(Some(LicenseBuilder::new().name("MIT OR Apache-2.0").build()))
-        .build();
-    let tags = ApiTag::ALL.map(|(name, about)| TagBuilder::new().name(name).description(Some(about)).build());
-    OpenApiBuilder::new()
-        .info(info)
-        .components(Some(components))
-        .security(Some([SecurityRequirement::new("bearer", Vec::<String>::new())]))
-        .tags(Some(tags))
-        .build()
-}
-
 // === impl Api, Document ===
 
 impl Api {
     /// Renders the finished description and derives the table of allowed methods from it.
     pub(super) fn new(mut openapi: OpenApi) -> Api {
-        for item in openapi.paths.paths.values_mut() {
-            for (_, operation) in operations_mut(item) {
-                if let Some(tags) = &mut operation.tags {
-                    tags.dedup();
-                }
-            }
-        }
         let mut paths = Vec::new();
         for (path, item) in &mut openapi.paths.paths {
             let segments = path
@@ -115,14 +64,9 @@ impl Api {
             }
             paths.push((segments.collect(), methods));
         }
-        let mut openapi = serde_json::to_value(&openapi).expect("a description always serialises");
-        unsigned(&mut openapi);
-        examples::add(&mut openapi);
-        let mut asyncapi = asyncapi::describe();
-        unsigned(&mut asyncapi);
         Api {
-            openapi: Document::new(openapi.to_string()),
-            asyncapi: Document::new(asyncapi.to_string()),
+            openapi: Document::new(description::finished(openapi).to_string()),
+            asyncapi: Document::new(description::asyncapi_description().to_string()),
             paths,
         }
     }
@@ -182,7 +126,8 @@ impl Document {
 #[utoipa::path(tag = ApiTag::OPERATION, security(()), params(EntityTag), responses(
     (status = 200, description = "The OpenAPI 3.1 document of the REST API.", body = Object, content_type = "application/json",
         headers(("ETag" = String, description = "The entity tag of this response."))),
-    (status = 304, description = "The response did not change: If-None-Match contains its entity tag.")
+    (status = 304, description = "The response did not change: If-None-Match contains its entity tag."),
+    PublicErrors
 ))]
 #[get("/v1/openapi.json")]
 async fn openapi_document(request: HttpRequest, api: web::Data<Rc<Api>>) -> HttpResponse {
@@ -193,7 +138,8 @@ async fn openapi_document(request: HttpRequest, api: web::Data<Rc<Api>>) -> Http
 #[utoipa::path(tag = ApiTag::OPERATION, security(()), params(EntityTag), responses(
     (status = 200, description = "The AsyncAPI 3.0 document of the WebSocket protocol.", body = Object, content_type = "application/json",
         headers(("ETag" = String, description = "The entity tag of this response."))),
-    (status = 304, description = "The response did not change: If-None-Match contains its entity tag.")
+    (status = 304, description = "The response did not change: If-None-Match contains its entity tag."),
+    PublicErrors
 ))]
 #[get("/v1/asyncapi.json")]
 async fn asyncapi_document(request: HttpRequest, api: web::Data<Rc<Api>>) -> HttpResponse {
@@ -202,19 +148,21 @@ async fn asyncapi_document(request: HttpRequest, api: web::Data<Rc<Api>>) -> Htt
 
 /// Shows an HTML page for browsing both descriptions.
 #[utoipa::path(tag = ApiTag::OPERATION, security(()), responses(
-    (status = 200, description = "The API reference as an HTML page.", body = String, content_type = "text/html")
+    (status = 200, description = "The API reference as an HTML page.", body = String, content_type = "text/html"),
+    PublicErrors
 ))]
 #[get("/v1/docs")]
 async fn browse() -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
         // The page has inline scripts and styles. Everything else is blocked, so injected text cannot load or send data
-        // elsewhere.
+        // elsewhere, and no other page can show this one around a token.
         .insert_header((
             CONTENT_SECURITY_POLICY,
-            "default-src 'none'; connect-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'",
+            "default-src 'none'; connect-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
+             base-uri 'none'; frame-ancestors 'none'",
         ))
-        .body(PAGE)
+        .body(docs_page::text())
 }
 
 /// Fallback handler: answers `OPTIONS` of a known path, 405 for a method that the path lacks, 404 for an unknown path.
@@ -227,34 +175,4 @@ pub(super) async fn unknown(request: HttpRequest, api: web::Data<Rc<Api>>) -> Ht
         None => Problem::new(ErrorCode::NotFound, "this path does not exist"),
     }
     .error_response()
-}
-
-/// Changes the format of unsigned 64-bit integers to `uint64`. The derived `int64` with a minimum of zero would forbid
-/// the upper half of the range.
-fn unsigned(description: &mut Value) {
-    match description {
-        Value::Object(fields) => {
-            let from_zero = fields.get("minimum").and_then(Value::as_u64) == Some(0);
-            if from_zero && fields.get("format").is_some_and(|format| format == "int64") {
-                fields.insert("format".to_owned(), "uint64".into());
-            }
-            fields.values_mut().for_each(unsigned);
-        }
-        Value::Array(items) => items.iter_mut().for_each(unsigned),
-        _ => {}
-    }
-}
-
-fn operations_mut(item: &mut PathItem) -> Vec<(&'static str, &mut Operation)> {
-    let all = [
-        ("GET", &mut item.get),
-        ("HEAD", &mut item.head),
-        ("POST", &mut item.post),
-        ("PUT", &mut item.put),
-        ("PATCH", &mut item.patch),
-        ("DELETE", &mut item.delete),
-    ];
-    all.into_iter()
-        .filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
-        .collect()
 }

@@ -2,6 +2,10 @@
 //! them.
 //!
 //! The document describes the server: it *receives* commands and *sends* answers and events, all on one channel.
+//!
+//! The schema of a command is closed (`additionalProperties: false`), so that a misspelt field is found before it is
+//! sent. That needs one object with `t`, `id` and the fields: draft 7 has no way to close an `allOf`. Answers and events
+//! are open, because later versions add fields, and share the schema of their fields by `allOf`.
 
 use protocol::schema::Shape;
 use protocol::{ClientCommand, Event, Response, SUBPROTOCOL};
@@ -26,8 +30,14 @@ pub(super) fn describe() -> Value {
     ] {
         for shape in shapes {
             all.insert(part.key(shape), part.message(shape));
-            for (name, schema) in &shape.schemas {
-                schemas.insert(name.clone(), draft_7(to_value(schema)));
+            // The fields of a command are in its message, under no name of their own.
+            let named = shape.schemas.iter().skip(usize::from(part.is_closed()));
+            for (name, schema) in named {
+                let mut schema = draft_7(to_value(schema));
+                if name.starts_with("command.") {
+                    close(&mut schema);
+                }
+                schemas.insert(name.clone(), schema);
             }
         }
     }
@@ -104,10 +114,13 @@ impl VocabularyPart {
         format!("{part}.{}", shape.tag)
     }
 
+    /// Returns whether a message has no fields but the described ones.
+    fn is_closed(self) -> bool {
+        matches!(self, VocabularyPart::Command)
+    }
+
     /// Describes one message: its tag `t`, the envelope field `id` or `n`, and its payload.
     fn message(self, shape: &Shape) -> Value {
-        let mut payload = draft_7(to_value(&shape.tagged()));
-        let head = &mut payload["allOf"][0];
         let (name, schema) = match self {
             VocabularyPart::Command => (
                 "id",
@@ -122,7 +135,13 @@ impl VocabularyPart {
                 json!({ "type": "integer", "format": "int64", "minimum": 1, "description": "The number of the event in the session: one more than that of the previous event." }),
             ),
         };
-        head["properties"][name] = schema;
+        let payload = if self.is_closed() {
+            closed(shape, name, schema)
+        } else {
+            let mut payload = draft_7(to_value(&shape.tagged()));
+            payload["allOf"][0]["properties"][name] = schema;
+            payload
+        };
         let mut message = json!({
             "name": shape.tag,
             "title": shape.tag,
@@ -151,6 +170,30 @@ impl VocabularyPart {
             VocabularyPart::Command | VocabularyPart::Response => example["id"] = 7.into(),
         }
         example
+    }
+}
+
+/// Describes a message as one closed object: its tag, the envelope field and its fields.
+fn closed(shape: &Shape, envelope: &str, envelope_schema: Value) -> Value {
+    let (_, fields) = shape
+        .schemas
+        .first()
+        .expect("a shape has the schema of its fields");
+    let mut payload = draft_7(to_value(fields));
+    payload["description"] = shape.about.into();
+    payload["properties"][envelope] = envelope_schema;
+    payload["properties"]["t"] = json!({ "type": "string", "enum": [shape.tag] });
+    let mut required = vec![json!("t")];
+    required.extend(payload["required"].as_array().into_iter().flatten().cloned());
+    payload["required"] = required.into();
+    close(&mut payload);
+    payload
+}
+
+/// Permits no other properties in a schema of an object with fields.
+fn close(schema: &mut Value) {
+    if schema["properties"].is_object() {
+        schema["additionalProperties"] = false.into();
     }
 }
 
@@ -204,10 +247,17 @@ fn to_value<T: serde::Serialize>(schema: &T) -> Value {
     serde_json::to_value(schema).expect("a schema always serialises")
 }
 
-/// Converts a schema to JSON Schema draft 7, the dialect of AsyncAPI, where the elements of a tuple are named `items`.
+/// Converts a schema to JSON Schema draft 7, the dialect of AsyncAPI: the elements of a tuple are named `items`, and a
+/// reference has no other keyword beside it.
 fn draft_7(mut schema: Value) -> Value {
     match &mut schema {
         Value::Object(fields) => {
+            // Readers of draft 7 ignore a keyword beside a reference, or copy the schema under a number of its own.
+            if fields.len() > 1
+                && let Some(reference) = fields.remove("$ref")
+            {
+                fields.insert("allOf".to_owned(), json!([{ "$ref": reference }]));
+            }
             if let Some(parts) = fields.remove("prefixItems") {
                 fields.insert("items".to_owned(), parts);
                 fields.insert("additionalItems".to_owned(), false.into());
@@ -277,12 +327,43 @@ mod tests {
         let document = describe();
         let payload = |key: &str| document["components"]["messages"][key]["payload"].clone();
         let send = payload("command.send");
-        assert_eq!(send["allOf"][0]["properties"]["t"]["enum"], json!(["send"]));
-        assert_eq!(send["allOf"][0]["properties"]["id"]["type"], "integer");
-        assert_eq!(send["allOf"][1]["$ref"], "#/components/schemas/command.Send");
-        assert_eq!(payload("event.msg")["allOf"][0]["required"], json!(["n", "t"]));
+        assert_eq!(send["properties"]["t"]["enum"], json!(["send"]));
+        assert_eq!(send["properties"]["id"]["type"], "integer");
+        assert_eq!(send["required"], json!(["t", "cid", "b"]));
+        let message = payload("event.msg");
+        assert_eq!(message["allOf"][0]["required"], json!(["n", "t"]));
+        assert_eq!(message["allOf"][1]["$ref"], "#/components/schemas/event.Msg");
         let example = &document["components"]["messages"]["command.hb"]["examples"][0]["payload"];
         assert_eq!(*example, json!({ "t": "hb", "id": 7, "n": 413 }));
+    }
+
+    #[test]
+    fn commands_are_closed_and_what_the_server_sends_is_open() {
+        let document = describe();
+        for (key, message) in document["components"]["messages"].as_object().unwrap() {
+            let closed = message["payload"]["additionalProperties"] == false;
+            assert_eq!(closed, key.starts_with("command."), "{key}");
+        }
+        for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+            let has_fields = schema["properties"].is_object();
+            let closed = schema["additionalProperties"] == false;
+            assert_eq!(closed, has_fields && name.starts_with("command."), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_reference_stands_alone() {
+        fn find(at: &Value) {
+            match at {
+                Value::Object(fields) => {
+                    assert!(!fields.contains_key("$ref") || fields.len() == 1, "{at}");
+                    fields.values().for_each(find);
+                }
+                Value::Array(items) => items.iter().for_each(find),
+                _ => {}
+            }
+        }
+        find(&describe());
     }
 
     #[test]
@@ -296,7 +377,8 @@ mod tests {
         ] {
             assert!(!text.contains(later), "{later}");
         }
-        let have = &describe()["components"]["schemas"]["command.Sync"]["properties"]["have"];
+        let sync = &describe()["components"]["messages"]["command.sync"]["payload"];
+        let have = &sync["properties"]["have"];
         assert_eq!(have["items"]["additionalItems"], false, "{have}");
     }
 }

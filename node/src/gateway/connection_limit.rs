@@ -103,8 +103,8 @@ impl FileLimit {
     /// # Errors
     /// A limit too low for `LEAST_CLIENTS` clients.
     pub fn of(limit: u64, config: &Config) -> Result<FileLimit, FileLimitTooLow> {
-        let workers = workers(config) + config.cluster.threads + config.chat.threads;
-        let mut own = OWN + PER_THREAD * workers as u64 + (SPARE * self::workers(config)) as u64;
+        let threads = config.threads();
+        let mut own = OWN + PER_THREAD * threads.total() as u64 + (SPARE * threads.clients) as u64;
         // Each webhook request in progress holds one socket.
         if !config.login.webhook_url.is_empty() {
             own += login_service::CONCURRENT_DELIVERIES as u64;
@@ -128,14 +128,6 @@ impl FileLimit {
             tables: u32::try_from(tables).unwrap_or(u32::MAX),
             lowered: wanted > room,
         })
-    }
-}
-
-/// Returns the number of threads that serve clients.
-pub(super) fn workers(config: &Config) -> usize {
-    match config.server.workers {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        workers => workers,
     }
 }
 
@@ -314,7 +306,7 @@ mod tests {
 
     fn budget(limit: u64, wanted: usize) -> Result<FileLimit, FileLimitTooLow> {
         let mut config = Config::default();
-        config.server.workers = 2;
+        config.server.threads = 2;
         config.server.max_connections = wanted;
         FileLimit::of(limit, &config)
     }

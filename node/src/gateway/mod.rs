@@ -39,8 +39,10 @@
 //! is that of a moment before, and the events that it has not confirmed come again.
 //! `tests` has a complete gateway with a wire format of one line per event.
 //!
-//! Beside it: `envelope` (middleware), `etag` (conditional requests), `api` and `asyncapi` (API description),
-//! `operations` (probes, metrics, cluster state), `web_pages` (the chat page) and [`problem`] (HTTP error responses).
+//! Beside it: `envelope` (middleware), `etag` (conditional requests), `description`, `asyncapi` and `examples` (API
+//! description), which `api` serves, `docs_page` and `error_catalogue` (the page that shows it), `web_pages` (the chat
+//! page), `front_page` (the page at `/` without it), `operations` (probes, metrics, cluster state) and [`problem`] (HTTP
+//! error responses).
 
 mod admission;
 mod api;
@@ -48,10 +50,14 @@ mod asyncapi;
 mod cable;
 mod connection;
 pub mod connection_limit;
+mod description;
+mod docs_page;
 mod envelope;
+mod error_catalogue;
 mod etag;
 mod event_tail;
 mod examples;
+mod front_page;
 mod long_poll;
 mod mqtt;
 mod native_command;
@@ -68,6 +74,8 @@ mod unserved;
 mod web_pages;
 mod websocket;
 mod worker_thread;
+
+pub use description::{asyncapi_description, openapi_description};
 
 #[cfg(feature = "testkit")]
 pub(crate) use {

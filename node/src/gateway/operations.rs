@@ -11,7 +11,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::admission;
 use super::problem::{Problem, problem};
-use super::rest::describe::{ApiTag, Operators};
+use super::rest::describe::{ApiTag, HeadErrors, Operators};
 use crate::session::{NodeState, WorkerContext};
 use crate::telemetry::metrics::MetricsRegistry;
 
@@ -41,6 +41,7 @@ struct OwnerLocation {
     /// The shard that holds the conversation.
     shard: u16,
     /// The node that owns the shard, or null if no owner is known.
+    #[schema(required)]
     owner: Option<u64>,
     /// The epoch of the owner: the log index of its takeover.
     epoch: u64,
@@ -63,7 +64,9 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 }
 
 /// Reports that the process runs.
-#[utoipa::path(tag = ApiTag::OPERATION, security(()), responses((status = 200, description = "The process runs.", body = State)))]
+#[utoipa::path(tag = ApiTag::OPERATION, security(()), responses(
+    (status = 200, description = "The process runs.", body = State), HeadErrors
+))]
 #[get("/livez")]
 async fn livez() -> HttpResponse {
     HttpResponse::Ok().json(State {
@@ -75,7 +78,7 @@ async fn livez() -> HttpResponse {
 /// Reports whether the node accepts clients.
 #[utoipa::path(tag = ApiTag::OPERATION, security(()), responses(
     (status = 200, description = "The node accepts clients.", body = State),
-    (status = 503, description = "The node does not accept clients; see `reason`.", body = State)
+    (status = 503, description = "The node does not accept clients; see `reason`.", body = State), HeadErrors
 ))]
 #[get("/readyz")]
 async fn readyz(cluster: web::Data<Cluster>, worker: web::Data<Rc<WorkerContext>>) -> HttpResponse {
@@ -105,11 +108,13 @@ async fn metrics(
     if !operator(&request, &worker) {
         return unauthorized();
     }
-    // Both follow from the state of many parts, so they are determined by the scrape and not by each change.
+    // They follow from the state of many parts, so they are determined by the scrape and not by each change.
     let ready = readiness(worker.order(), &cluster).is_ok();
     worker.metrics.ready.set(i64::from(ready));
     let failed = i64::try_from(cluster.failed_replicas()).unwrap_or(i64::MAX);
     worker.metrics.replicas_failed.set(failed);
+    let unowned = i64::try_from(cluster.shards_without_owner()).unwrap_or(i64::MAX);
+    worker.metrics.shards_without_owner.set(unowned);
     HttpResponse::Ok()
         .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
         .body(figures.render())

@@ -9,15 +9,16 @@ use protocol::{ErrorCode, InvalidId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::error_catalogue;
 use crate::auth::TokenError;
 use crate::shard_client::CommandError;
 
 /// The body of every error response.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Problem {
-    /// Always `about:blank`; the `code` identifies the problem.
+    /// The entry of the `code` in the error catalogue, a page of every node.
     #[serde(rename = "type")]
-    kind: &'static str,
+    kind: String,
     /// The reason phrase of the HTTP status.
     title: &'static str,
     /// The HTTP status code of the response.
@@ -52,7 +53,7 @@ impl Problem {
     pub fn new(code: ErrorCode, detail: impl Into<String>) -> Problem {
         let status = StatusCode::from_u16(code.http()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let problem = Problem {
-            kind: "about:blank",
+            kind: error_catalogue::link(code),
             title: "",
             status: 0,
             detail: detail.into(),

@@ -37,7 +37,7 @@ use super::tcp::LineEcho;
 use super::tcp::{TcpProtocol, serve_connection};
 use super::unauthenticated::UnauthenticatedConnections;
 use super::worker_thread::WorkerThread;
-use super::{api, connection_limit, envelope, socketio, web_pages};
+use super::{api, description, envelope, front_page, socketio, web_pages};
 use crate::auth::{DeviceTokens, LoginService, TokenVerifier};
 use crate::config::Config;
 use crate::forwarding::RequestForwarder;
@@ -119,7 +119,7 @@ pub fn bind(addr: &str) -> std::io::Result<TcpListener> {
 /// A listener that cannot be used.
 pub fn serve(parts: GatewayDeps, listeners: Listeners) -> std::io::Result<Running> {
     let listener = listeners.http;
-    let workers = connection_limit::workers(&parts.config);
+    let workers = parts.config.threads().clients;
     let addr = listener.local_addr()?;
     // Created outside of the factory closure, which runs once per thread: the rates of an address are those of the
     // node.
@@ -153,7 +153,7 @@ pub fn serve(parts: GatewayDeps, listeners: Listeners) -> std::io::Result<Runnin
         let thread = WorkerThread::current(&parts);
         let app = App::new()
             .into_utoipa_app()
-            .openapi(api::outline())
+            .openapi(description::outline())
             .configure(api::routes);
         let (app, description) = app.split_for_parts();
         // Beside the API: these resources are in no description.
@@ -168,6 +168,8 @@ pub fn serve(parts: GatewayDeps, listeners: Listeners) -> std::io::Result<Runnin
             .configure(socketio::routes(&parts.config.socketio.path))
             .configure(mqtt::routes(&parts.config.mqtt.path))
             .configure(web_pages::routes(&parts.config))
+            // Behind the chat page, whose route for `/` comes first where it is on.
+            .configure(front_page::routes)
             .app_data(web::Data::new(PingWheel::start()))
             .app_data(engines.clone())
             .app_data(web::Data::new(thread.worker.clone()))

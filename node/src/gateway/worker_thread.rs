@@ -6,7 +6,6 @@ use std::rc::{Rc, Weak};
 use actix_web::rt::net::TcpStream;
 
 use super::connection::{Io, ThreadConnections};
-use super::connection_limit::workers;
 use super::server::GatewayDeps;
 use super::unserved::Unserved;
 use crate::session::WorkerContext;
@@ -52,7 +51,7 @@ impl WorkerThread {
             format!("n{}", parts.cluster.node_id()),
             parts.admission.clone(),
         );
-        let threads = workers(&parts.config);
+        let threads = parts.config.threads().clients;
         // Connections of one address are spread over the threads, which count separately.
         let per_address = parts.config.server.unauthenticated_per_address.div_ceil(threads);
         let connections = Unserved::new(parts.limiter.per_worker(threads), per_address);

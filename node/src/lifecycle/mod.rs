@@ -11,11 +11,13 @@ pub mod shutdown;
 mod error;
 mod parts;
 mod patience;
+mod service_manager;
 mod stop;
 mod threads;
 mod upkeep;
 
 pub use error::Error;
+pub use service_manager::notify_service_manager;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -28,7 +30,7 @@ use tokio::sync::oneshot;
 
 use self::patience::{Patience, is_address_held};
 use self::threads::{ActorRuntime, ClusterRuntime};
-use self::upkeep::{tidy_up, watch_majority};
+use self::upkeep::{measure_space, tidy_up, watch_majority};
 use crate::auth::{DeviceTokens, KeyringCache, LoginService, RevocationList, token_verifier};
 use crate::config::Config;
 use crate::forwarding::RequestForwarder;
@@ -98,7 +100,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     // After the listener: opening the store may take long, since it recovers the write-ahead log.
     let store = open_store(&config, budget).await?;
     // Before the actors, which run their disk reads on this runtime.
-    let raft = ClusterRuntime::start(config.cluster.threads)?;
+    let raft = ClusterRuntime::start(config.threads().cluster)?;
     let (actors, service, serve) = ActorRuntime::start(&config, &raft, hook, clock.clone()).await?;
     let metrics = ServerMetrics::default();
     let sessions = SessionRegistry::new(&config, ended.clone(), metrics.clone(), raft.handle().clone());
@@ -178,11 +180,15 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     let watch = raft
         .handle()
         .spawn(watch_majority(cluster.clone(), admission.clone()));
-    let tidy = raft.handle().spawn(tidy_up(
+    let tidy_up = tidy_up(
         cluster.clone(),
         store.clone(),
         config.storage.compaction_interval.0,
-    ));
+    );
+    let upkeep = futures::future::join(tidy_up, measure_space(store.clone()));
+    let tidy = raft.handle().spawn(async {
+        upkeep.await;
+    });
     let key_refresh = raft.handle().spawn(login.keep());
     tracing::info!(node = cluster.node_id().0, http = %addr, cluster = config.cluster.advertised(), connections = budget.clients, "serving");
     Ok(Running {

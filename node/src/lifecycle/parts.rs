@@ -39,8 +39,8 @@ impl From<&Config> for cluster::Config {
             // Equal bounds would let all replicas time out together and split their votes.
             election_max: election_min * 3 / 2,
             snapshot_rate: member.snapshot_rate.0,
-            isolated_after: member.quorum_loss_timeout.0,
-            trust_disks: member.accept_older_disks,
+            isolated_after: config.tuning.quorum_loss_timeout.0,
+            trust_disks: config.accept_older_disks,
             fsync: config.storage.fsync,
             drain_deadline: config.server.drain_timeout.0,
             supported_level: FeatureLevel::SUPPORTED,

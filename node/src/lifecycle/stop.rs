@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Running;
+use super::{Running, notify_service_manager};
 use crate::session::{CLOSE_TIMEOUT, NodeState};
 
 /// Deadline of stop steps that have no setting of their own.
@@ -28,6 +28,7 @@ impl Running {
             raft,
             ..
         } = self;
+        notify_service_manager("STOPPING=1");
         let close = CLOSE_TIMEOUT * 2 + Duration::from_secs(1);
         // 1. Shards move to other nodes while the sessions are still open: their commands follow the new owners.
         admission.send(NodeState::HandOver);

@@ -10,6 +10,8 @@ use crate::session::{AdmissionControl, NodeState};
 
 /// Interval of the quorum check.
 const LOOK: Duration = Duration::from_millis(250);
+/// Interval of the measurement of the free space.
+const MEASURE: Duration = Duration::from_secs(10);
 
 /// Periodically removes deleted data from the files; never if `every` is zero.
 pub(super) async fn tidy_up(cluster: Cluster, store: Store, every: Duration) {
@@ -20,6 +22,17 @@ pub(super) async fn tidy_up(cluster: Cluster, store: Store, every: Duration) {
         // Sleeps first: a node that restarts often must not compact at every start.
         tokio::time::sleep(every).await;
         tidy(&cluster, &store).await;
+    }
+}
+
+/// Measures the free space periodically: writes measure it, too, but on a node without writes other programs may fill the
+/// disk.
+pub(super) async fn measure_space(store: Store) {
+    loop {
+        let measured = store.clone();
+        // The result concerns new writes only, which look for themselves; this updates the metric.
+        let _full = tokio::task::spawn_blocking(move || measured.room()).await;
+        tokio::time::sleep(MEASURE).await;
     }
 }
 

@@ -311,6 +311,16 @@ impl Inner {
                     }
                 }
             }
+            ReporterEvent::Profile { user, viewer, ver } => {
+                let sessions = state.watched.get(&user).and_then(|viewers| viewers.get(&viewer));
+                for session in sessions.into_iter().flatten() {
+                    if let Some(watcher) = state.watchers.get_mut(session)
+                        && watcher.profile_changed(&user, ver)
+                    {
+                        state.waiting.insert(*session);
+                    }
+                }
+            }
         }
     }
 

@@ -9,7 +9,7 @@
 //! | 1 | `SUBMIT` | the shard's owner | `submit::BatchHeader` and the commands → `submit::CommandReplies` |
 //! | 2 | `REGISTER` | the shard's owner | `register::RegisterInterest` → `register::InterestRegistered` |
 //! | 3 | `UNREGISTER` | the shard's owner | `register::UnregisterInterest` → nothing |
-//! | 4 to 18, 23, 28, 31 | queries | the owner of a shard, or of all shards named | the table of `query_method` |
+//! | 4 to 18, 23, 28, 31, 40 | queries | the owner of a shard, or of all shards named | the table of `query_method` |
 //! | 19 | `REGISTER_PRESENCE` | the owner of the users' shard | `presence::RegisterPresence` → `presence::PresenceRegistered` |
 //! | 20 | `PRESENCE_HEARTBEAT` | an owner of users' shards | `presence::PresenceHeartbeats` → `presence::ForgottenSessions` |
 //! | 21 | `PRESENCE_UPDATES` | a node with a presence registration | `presence::PresenceUpdates` → nothing |
@@ -20,6 +20,8 @@
 //! | 27 | `CANCEL_TRANSFER` | a node that holds a copy | `resume::CancelRequest` → nothing |
 //! | 29 | `LAST_SESSION` | the owner of the user's shard | `presence::LastSessionQuery` → `Option<presence::LastSession>` |
 //! | 30 | `FORWARD` | the node of a client's connection | `forward::ForwardedRequest` → `forward::ForwardedResponse` |
+//! | 41 | `USER_SESSIONS` | every node | `user_sessions::UserSessionsQuery` → `user_sessions::UserSessions` |
+//! | 42 | `END_SESSION` | the node of a session | `user_sessions::EndSessionRequest` → nothing |
 //!
 //! One-way, on the fan-out connection: 1 `DELIVER` (`deliver`), 2 `POSITIONS` (`deliver::Positions`), 3 `TYPING`
 //! (`presence::TypingUpdate`).
@@ -35,6 +37,7 @@ pub(crate) mod register;
 pub(crate) mod resume;
 mod session_id;
 pub(crate) mod submit;
+mod user_sessions;
 
 use std::time::Duration;
 
@@ -45,6 +48,7 @@ use serde::{Deserialize, Serialize};
 pub use query_method::NumberedQuery;
 pub(crate) use query_method::{QueryMethod, QueryServer};
 pub use session_id::SessionId;
+pub(crate) use user_sessions::{EndSessionRequest, UserSession, UserSessions, UserSessionsQuery};
 
 use crate::state_machine::QueryError;
 
@@ -80,6 +84,10 @@ pub(crate) const CANCEL_TRANSFER: u16 = 27;
 pub(crate) const LAST_SESSION: u16 = 29;
 /// Request of a client to the node that holds its connection.
 pub(crate) const FORWARD: u16 = 30;
+/// Sessions of a user on a node.
+pub(crate) const USER_SESSIONS: u16 = 41;
+/// End of one session of a user.
+pub(crate) const END_SESSION: u16 = 42;
 
 /// One-way: events and notices from a shard owner.
 pub(crate) const DELIVER: u16 = 1;

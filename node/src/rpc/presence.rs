@@ -155,6 +155,8 @@ pub(crate) enum PresenceUpdate {
         /// Number of these nodes, this one included.
         nodes: u32,
     },
+    /// The profile of a watched user has changed.
+    Profile { user: UserId, ver: u64 },
 }
 
 /// Query for the presence of users of one shard.
@@ -308,16 +310,17 @@ mod tests {
             user: user(),
             nodes: 2,
         };
+        let profile = PresenceUpdate::Profile { user: user(), ver: 7 };
         golden(
             PresenceUpdates {
                 shard: 1,
                 epoch: 2,
                 registration: 3,
-                items: vec![presence, blocked, displaced, ended, divided],
+                items: vec![presence, blocked, displaced, ended, divided, profile],
             },
             &[
-                1, 1, 2, 3, 5, 0, 1, b'u', 0, 0, 9, 1, 1, b'u', 1, b'v', 0, 2, 5, 1, 3, 1, b'u', 1, 1, b'x',
-                4, 1, b'u', 2,
+                1, 1, 2, 3, 6, 0, 1, b'u', 0, 0, 9, 1, 1, b'u', 1, b'v', 0, 2, 5, 1, 3, 1, b'u', 1, 1, b'x',
+                4, 1, b'u', 2, 5, 1, b'u', 7,
             ],
         );
     }

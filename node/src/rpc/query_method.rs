@@ -8,8 +8,8 @@ use bytes::Bytes;
 use super::RpcError;
 use crate::state_machine::query::{
     BansQuery, BlocksQuery, DeviceCursorsQuery, DevicesQuery, HistoryRequest, IndexAfter, IndexQuery,
-    KeyringQuery, MembersQuery, MentioningQuery, MessagesQuery, OpenQuery, RangeQuery, ScatterQuery,
-    ShardQuery, SharedWith, SinceQuery, SummariesQuery, SyncQuery, WishesQuery,
+    KeyringQuery, MembersQuery, MentioningQuery, MessagesQuery, OpenQuery, ProfilesQuery, RangeQuery,
+    ScatterQuery, ShardQuery, SharedWith, SinceQuery, SummariesQuery, SyncQuery, WishesQuery,
 };
 
 /// Query with a method number.
@@ -22,7 +22,7 @@ pub(crate) trait QueryServer {
     /// Answers a query about one shard.
     fn one<Q: ShardQuery>(&self, body: &[u8]) -> impl Future<Output = Result<Bytes, RpcError>> + Send;
 
-    /// Answers a query about conversations of several shards.
+    /// Answers a query about rows of several shards.
     fn each<Q: ScatterQuery>(&self, body: &[u8]) -> impl Future<Output = Result<Bytes, RpcError>> + Send;
 }
 
@@ -82,6 +82,7 @@ query_methods! {
     23 one KeyringQuery,
     28 one DevicesQuery,
     31 one DeviceCursorsQuery,
+    40 each ProfilesQuery,
 }
 
 #[cfg(test)]

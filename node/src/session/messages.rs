@@ -81,7 +81,7 @@ pub(super) struct ConfirmTransfer(pub(super) SessionId);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terminate(pub(super) NotResumed);
 
-/// Ends a session whose login was revoked.
+/// Ends a session whose login was revoked, or that its user ends.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TokenRevoked;
 

@@ -64,7 +64,7 @@ pub use gateway_link::ConversationSelection;
 pub use lifecycle::left;
 pub(crate) use limits::too_fast;
 pub use limits::{Account, RateLimits, TokenBucket, UserRates};
-pub use registry::SessionRegistry;
+pub use registry::{OwnSession, SessionRegistry};
 pub use session_handle::SessionHandle;
 pub use transport_policy::{DetachedPolicy, IdleLimit, PingInterval, SessionExpiry, TransportPolicy};
 pub use worker_context::{AdmissionControl, NodeState, WorkerContext};

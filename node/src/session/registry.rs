@@ -7,6 +7,7 @@
 //! once the client has used the new id (`confirm`), so a lost response costs nothing. The two halves are in `resume`
 //! and `transfer`; see docs/delivery.md, "The way to the receivers".
 
+mod own_sessions;
 mod served_rpcs;
 mod session_table;
 
@@ -23,6 +24,7 @@ use serde::de::DeserializeOwned;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
+pub use self::own_sessions::{OwnSession, OwnSessions};
 use self::session_table::{SessionEntry, SessionTable};
 use super::actor::Session;
 use super::lifecycle::{BarrierGuard, SubscriptionBarrier};
@@ -142,11 +144,13 @@ impl SessionRegistry {
         sid: SessionId,
         who: SessionIdentity,
         login: Option<ClientMessageId>,
+        since_ms: u64,
         addr: Addr<Session>,
     ) -> bool {
         let entry = SessionEntry {
             who,
             login: login.clone(),
+            since_ms,
             addr,
             turn: None,
             bytes: 0,
@@ -269,7 +273,7 @@ impl SessionRegistry {
     /// # Errors
     /// Reason why the client has to start anew. A node that does not respond in time counts as `Unknown`.
     pub(super) async fn resume(self, question: ExportRequest) -> Result<SessionSnapshot, NotResumed> {
-        let answer = self.ask(question.sid, rpc::RESUME, &question).await;
+        let answer = self.ask(question.sid.node, rpc::RESUME, &question).await;
         let result = match answer {
             Some(ExportResponse::Snapshot(snapshot)) => Ok(snapshot),
             Some(ExportResponse::Expired) => Err(NotResumed::Expired),
@@ -294,7 +298,7 @@ impl SessionRegistry {
     /// session does.
     pub(super) async fn confirm(self, sid: SessionId, by: SessionId) -> bool {
         // An unreachable node counts as confirmed: it cannot export the session to another one either.
-        self.ask(sid, rpc::CONFIRM_TRANSFER, &ConfirmRequest { sid, by })
+        self.ask(sid.node, rpc::CONFIRM_TRANSFER, &ConfirmRequest { sid, by })
             .await
             .unwrap_or(true)
     }
@@ -312,7 +316,7 @@ impl SessionRegistry {
             by,
         };
         self.inner.runtime.spawn(async move {
-            if let Some(ExportResponse::Snapshot(_)) = sessions.ask(last, rpc::RESUME, &export).await {
+            if let Some(ExportResponse::Snapshot(_)) = sessions.ask(last.node, rpc::RESUME, &export).await {
                 sessions.confirm(last, by).await;
             }
         })
@@ -324,20 +328,20 @@ impl SessionRegistry {
         self.inner.runtime.spawn(async move {
             // The result is ignored: a copy that is not reached ends by its own timers.
             let _unheard: Option<()> = sessions
-                .ask(sid, rpc::CANCEL_TRANSFER, &CancelRequest { sid })
+                .ask(sid.node, rpc::CANCEL_TRANSFER, &CancelRequest { sid })
                 .await;
         });
     }
 
     async fn ask<Q: Serialize, A: DeserializeOwned>(
         &self,
-        sid: SessionId,
+        node: u64,
         method: u16,
         question: &Q,
     ) -> Option<A> {
         let cluster = self.inner.cluster.get()?;
         let deadline = self.inner.bounds.fetch;
-        let call = cluster.call(NodeId(sid.node), method, rpc::encode(question), deadline);
+        let call = cluster.call(NodeId(node), method, rpc::encode(question), deadline);
         match tokio::time::timeout(deadline, call).await {
             // Every failure is `None`: callers treat the session as unknown, whatever the cause.
             Ok(Ok(body)) => rpc::decode(&body).ok(),

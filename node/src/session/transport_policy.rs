@@ -18,7 +18,7 @@ pub struct TransportPolicy {
     pub reader: ReaderPolicy,
 }
 
-/// Interval between the keepalives of the server. `Configured`: `session.ping_interval`.
+/// Interval between the keepalives of the server. `Configured`: five eighths of `session.idle_timeout`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PingInterval {
     Configured,
@@ -135,7 +135,7 @@ impl TransportPolicy {
     /// Returns the interval between two pings; `None`: there are none.
     pub(super) fn ping_interval(&self, config: &Config) -> Option<Duration> {
         match self.ping {
-            PingInterval::Configured => Some(config.session.ping_interval.0),
+            PingInterval::Configured => Some(config.ping_interval().0),
             PingInterval::Comments => Some(config.tuning.comment_interval.0),
             PingInterval::Every(interval) => Some(interval),
             PingInterval::Never => None,

@@ -108,9 +108,14 @@ fn user_changed(core: &ShardContext, header: &PendingHeader, outcome: UserOutcom
             changed: true,
             member: true,
         } => core.fanout.joined(core, user, &conversation),
+        // A repeated change is not announced.
+        UserOutcome::Profile { ver, changed: true } => {
+            core.users.send(|users| users.profile_changed(user, ver));
+        }
         UserOutcome::Indexed { .. }
         | UserOutcome::Recorded
         | UserOutcome::Reserved { .. }
+        | UserOutcome::Profile { .. }
         | UserOutcome::Addition(_) => {}
     }
 }
@@ -131,7 +136,10 @@ pub(crate) fn answer_of(outcome: &ShardOutcome) -> CommandReply {
         ShardOutcome::Login(outcome) => AppliedReply::Login(outcome.clone()),
         ShardOutcome::Retention(RetentionOutcome::Swept { more, .. }) => AppliedReply::Swept { more: *more },
         ShardOutcome::User(
-            UserOutcome::Recorded | UserOutcome::Indexed { .. } | UserOutcome::Blocked { .. },
+            UserOutcome::Recorded
+            | UserOutcome::Indexed { .. }
+            | UserOutcome::Blocked { .. }
+            | UserOutcome::Profile { .. },
         )
         | ShardOutcome::Outbox(_)
         | ShardOutcome::Webhook

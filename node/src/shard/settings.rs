@@ -48,7 +48,7 @@ impl From<&Config> for Settings {
     /// Returns the settings with the clock of the system and without a webhook.
     fn from(config: &Config) -> Settings {
         Settings {
-            arbiters: config.chat.threads,
+            arbiters: config.threads().conversations,
             batch_commands: BATCH_COMMANDS,
             command_timeout: config.chat.command_timeout.0,
             query_timeout: config.tuning.query_timeout.0,

@@ -4,10 +4,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use cluster::{Cluster, ClusterClock, NodeId, ShardId};
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::local_shards::LocalShards;
+use super::profile_cache::ProfileCache;
 use super::{CommandQueue, OwnerClient};
 use crate::rpc::RpcError;
 use crate::state_machine::AdditionLimits;
@@ -34,6 +36,8 @@ pub(crate) struct ClientContext {
     pub(crate) incarnation: u64,
     pub(crate) metrics: ConversationMetrics,
     pub(crate) user_metrics: UserMetrics,
+    /// Profiles that this node has read, for side tables.
+    pub(super) profiles: Mutex<ProfileCache>,
     /// Runtime of tasks that wait for other nodes.
     pub(crate) runtime: Handle,
     /// Set once, when the cluster member runs.
@@ -61,6 +65,7 @@ impl ClientContext {
             incarnation: rand::random(),
             metrics,
             user_metrics,
+            profiles: Mutex::default(),
             runtime,
             joined: OnceLock::new(),
             stop: CancellationToken::new(),

@@ -9,7 +9,7 @@ mod paging;
 
 use std::sync::Arc;
 
-use protocol::response::{ConversationList, ConversationListItem};
+use protocol::response::{ConversationList, ConversationListItem, UserCards};
 use protocol::{ConversationId, ConversationKind, UserId};
 
 use self::cursor::ListCursor;
@@ -51,11 +51,12 @@ pub(crate) async fn by_id(
     query(shared, &question).await
 }
 
-/// Returns a page of the list, the latest message first.
+/// Returns a page of the list, the latest message first; with `data_kind` only conversations with custom data of that
+/// kind.
 pub(crate) async fn page(
     shared: &Arc<ClientContext>,
     user: &UserId,
-    cursor: Option<String>,
+    (cursor, data_kind): (Option<String>, Option<&str>),
     limit: usize,
 ) -> Result<ConversationList, CommandError> {
     let limit = limit.clamp(1, protocol::limits::PAGE);
@@ -66,11 +67,11 @@ pub(crate) async fn page(
             ListCursor::begin(shared.settings.clock.now_ms(), SLACK_MS, window)
         }
     };
-    let cut = step(shared, user, cursor, limit).await?;
+    let cut = step(shared, user, (cursor, data_kind), limit).await?;
     let next = match cut.next {
         // Usually nothing has moved since the first page; a look ahead saves the client an empty page.
         Some(next) if next.begins_again() => {
-            let again = step(shared, user, next.clone(), limit).await?;
+            let again = step(shared, user, (next.clone(), data_kind), limit).await?;
             Some(next).filter(|_| !again.items.is_empty() || again.next.is_some())
         }
         next => next,
@@ -78,6 +79,7 @@ pub(crate) async fn page(
     Ok(ConversationList {
         items: cut.items,
         next: next.map(|next| next.to_string()),
+        users: UserCards::new(),
     })
 }
 
@@ -85,7 +87,7 @@ pub(crate) async fn page(
 async fn step(
     shared: &Arc<ClientContext>,
     user: &UserId,
-    cursor: ListCursor,
+    (cursor, data_kind): (ListCursor, Option<&str>),
     limit: usize,
 ) -> Result<PageCut, CommandError> {
     let (from, direction) = cursor.from();
@@ -94,6 +96,7 @@ async fn step(
     let question = SummariesQuery {
         user: user.clone(),
         convs: placed.iter().map(|placed| placed.conv.clone()).collect(),
+        data_kind: data_kind.map(Into::into),
     };
     let summaries = scatter(shared, &question).await;
     // Taken before rows are left out: the next page continues behind the last row read.
@@ -121,8 +124,9 @@ async fn placed(
     query(shared, &question).await
 }
 
-/// Returns the row of a conversation; `None` if the user is no member any more and the list lags behind.
-fn row(placed: PlacedEntry, summary: Option<Result<Summary, RpcError>>) -> Option<InboxRow> {
+/// Returns the row of a conversation; `None` if its custom data is of another kind, or if the user is no member any more
+/// and the list lags behind.
+fn row(placed: PlacedEntry, summary: Option<Result<Option<Summary>, RpcError>>) -> Option<InboxRow> {
     let unreached = |placed: PlacedEntry| InboxRow {
         item: stale(placed.conv.clone()),
         ts: placed.ms,
@@ -130,7 +134,8 @@ fn row(placed: PlacedEntry, summary: Option<Result<Summary, RpcError>>) -> Optio
         placed,
     };
     Some(match summary {
-        Some(Ok(summary)) => match summary.page() {
+        Some(Ok(None)) => return None,
+        Some(Ok(Some(summary))) => match summary.page() {
             Ok(item) => InboxRow {
                 // The later of both: the owner may have a newer message than the list, and the list includes the
                 // joining.

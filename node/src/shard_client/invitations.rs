@@ -6,6 +6,32 @@ use super::{CommandAck, CommandError, ShardClient};
 use crate::rpc::submit::AppliedReply;
 use crate::state_machine::{CommandOrigin, ConversationOp, ShardCommand, UserOp};
 
+/// Conversation to be created.
+#[derive(Clone, Debug)]
+pub struct ConversationSpec {
+    pub kind: ConversationKind,
+    /// Initial members besides the creator.
+    pub members: Vec<UserId>,
+    pub title: Option<String>,
+    /// Custom data, a JSON object.
+    pub data: Option<Box<str>>,
+}
+
+// === impl ConversationSpec ===
+
+impl ConversationSpec {
+    /// Returns a conversation without title and custom data.
+    #[must_use]
+    pub fn plain(kind: ConversationKind, members: Vec<UserId>) -> ConversationSpec {
+        ConversationSpec {
+            kind,
+            members,
+            title: None,
+            data: None,
+        }
+    }
+}
+
 // === impl ShardClient: invitations ===
 
 impl ShardClient {
@@ -16,10 +42,14 @@ impl ShardClient {
         user: UserId,
         cid: ClientMessageId,
         skip: u64,
-        kind: ConversationKind,
-        members: Vec<UserId>,
-        title: Option<String>,
+        spec: ConversationSpec,
     ) -> Result<CommandAck, CommandError> {
+        let ConversationSpec {
+            kind,
+            members,
+            title,
+            data,
+        } = spec;
         let mut conv = match (kind, members.as_slice()) {
             (ConversationKind::Direct, [peer]) => ConversationId::direct(&user, peer),
             _ => new_id(kind, self.clock().now_ms()),
@@ -44,7 +74,12 @@ impl ShardClient {
             }
         };
         let op = match why {
-            None => ConversationOp::Create { kind, members, title },
+            None => ConversationOp::Create {
+                kind,
+                members,
+                title,
+                data,
+            },
             Some(why) => ConversationOp::NotAdded { who: None, why },
         };
         let origin = CommandOrigin {

@@ -10,6 +10,8 @@ mod command_error;
 mod conversation_list;
 mod mentions;
 pub(crate) mod presence_query;
+mod profile_cache;
+mod profiles;
 pub(crate) mod queries;
 
 mod backoff;
@@ -28,12 +30,16 @@ pub(crate) use backoff::{Backoff, wait_until};
 pub(crate) use client_context::{ClientContext, ClientSettings};
 pub use command_error::{CommandAck, CommandError, SyncItem};
 pub(crate) use command_queue::CommandQueue;
+pub use invitations::ConversationSpec;
 pub(crate) use owner_client::OwnerCallError;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::{Cluster, ClusterClock, ShardId};
+use protocol::command::UpdateProfile;
+use protocol::response::{UserCards, UserProfile};
 use protocol::{ConversationId, GroupInvite, UserId};
 
 pub(crate) use self::local_shards::LocalShards;
@@ -102,6 +108,30 @@ impl ShardClient {
             .map(|_| ())
     }
 
+    /// Changes the profile of a user.
+    pub async fn put_profile(&self, user: UserId, patch: &UpdateProfile) -> Result<(), CommandError> {
+        let op = profiles::change(patch);
+        self.submit_command(ShardCommand::User { user, op })
+            .await
+            .map(drop)
+    }
+
+    /// Returns the profile of a user; an empty one if the user has none, or does not exist.
+    pub async fn profile(&self, user: &UserId) -> Result<UserProfile, CommandError> {
+        profiles::profile(&self.shared, user).await
+    }
+
+    /// Returns profiles in the order of the ids, each once. Those whose shard owner can't be reached are left out.
+    pub async fn profiles(&self, ids: Vec<UserId>) -> Vec<UserProfile> {
+        profiles::profiles(&self.shared, ids).await
+    }
+
+    /// Returns the profiles of users for the side table of a response. It waits only a moment: left out are users whose
+    /// shard owner does not answer in time, and those without a profile.
+    pub async fn cards(&self, users: BTreeSet<UserId>) -> UserCards {
+        profiles::cards(&self.shared, users).await
+    }
+
     /// Returns the page of a query, from the owner of its shard.
     ///
     /// # Errors
@@ -157,7 +187,18 @@ impl ShardClient {
         cursor: Option<String>,
         limit: usize,
     ) -> Result<ListPage, CommandError> {
-        let mut page = conversation_list::page(&self.shared, user, cursor, limit).await?;
+        self.inbox_of_kind(user, (cursor, None), limit).await
+    }
+
+    /// Returns a page of the user's conversation list as [`inbox`](ShardClient::inbox) does; with a kind only the
+    /// conversations whose custom data has it. Rows whose shard owner can't be reached are in it in any case.
+    pub async fn inbox_of_kind(
+        &self,
+        user: &UserId,
+        (cursor, data_kind): (Option<String>, Option<&str>),
+        limit: usize,
+    ) -> Result<ListPage, CommandError> {
+        let mut page = conversation_list::page(&self.shared, user, (cursor, data_kind), limit).await?;
         // Blocks are rows of the user's shard; the owners of the conversations count blocked mentions too.
         mentions::without_blocked(&self.shared, user, &mut page.items).await;
         Ok(page)

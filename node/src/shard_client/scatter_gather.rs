@@ -1,7 +1,8 @@
-//! Query about many conversations: one request per shard owner, repeated where a shard has moved.
+//! Query about rows of many shards: one request per shard owner, repeated where a shard has moved.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cluster::NodeId;
 use futures::future::join_all;
@@ -13,19 +14,28 @@ use crate::rpc::{self, NumberedQuery, RpcError};
 use crate::shard_client::ClientContext;
 use crate::state_machine::query::ScatterQuery;
 
-/// Sends a query about many conversations, one request per shard owner. The result is in the order of the items; an
+/// Sends a query about rows of many shards, one request per shard owner. The result is in the order of the items; an
 /// entry is `None` if no owner responded within the budget.
 pub(crate) async fn scatter<Q: ScatterQuery + NumberedQuery>(
     shared: &Arc<ClientContext>,
     question: &Q,
+) -> Vec<Option<Result<Q::Page, RpcError>>> {
+    scatter_within(shared, question, shared.settings.query_timeout).await
+}
+
+/// Sends a query as [`scatter`] does, with a budget of its own.
+pub(crate) async fn scatter_within<Q: ScatterQuery + NumberedQuery>(
+    shared: &Arc<ClientContext>,
+    question: &Q,
+    budget: Duration,
 ) -> Vec<Option<Result<Q::Page, RpcError>>> {
     let keys = question.items();
     let mut answers: Vec<Option<Result<Q::Page, RpcError>>> = keys.iter().map(|_| None).collect();
     let Some(owners) = shared.owners() else {
         return answers;
     };
-    let shard_of = |key: &Q::Item| owners.cluster().shard_of(Q::conv(key));
-    let deadline = Instant::now() + shared.settings.query_timeout;
+    let shard_of = |key: &Q::Item| owners.cluster().shard_of(Q::routing_key(key));
+    let deadline = Instant::now() + budget;
     let mut backoff = Backoff::default();
     while answers.iter().any(Option::is_none) {
         // Grouped again in each attempt: hints of the last one may have moved some shards.

@@ -80,6 +80,8 @@ commands! {
             /// Initial members besides the creator.
             members: Vec<UserId>,
             title: Option<String>,
+            /// Custom data, a JSON object, already checked ([`protocol::CustomData`]).
+            data: Option<Box<str>>,
         };
         /// Takes the place of an [`ConversationOp::Invite`] or a [`ConversationOp::Create`] that lacks consent. It is
         /// refused, unless its key was applied before.
@@ -100,9 +102,15 @@ commands! {
         Ban = 13, level 1, Required { who: UserId };
         /// Lifts the ban of `who`.
         Unban = 14, level 1, Required { who: UserId };
-        /// Changes the role of a member.
-        SetRole = 15, level 1, Required { who: UserId, role: Role };
-        /// Changes shared settings (`title`, `history`), which appends an event, and the member's own (`muted`,
+        /// Changes the role or the custom data of a member.
+        SetRole = 15, level 1, Required {
+            who: UserId,
+            /// New role; `None` leaves it unchanged.
+            role: Option<Role>,
+            /// New custom data; an empty text removes it, `None` leaves it unchanged.
+            data: Option<Box<str>>,
+        };
+        /// Changes shared settings (`title`, `history`, `data`), which appends an event, and the member's own (`muted`,
         /// `pinned`), which appends none.
         Set = 16, level 1, Required {
             /// New title; an empty one removes it. `None` leaves it unchanged.
@@ -113,6 +121,8 @@ commands! {
             muted: Option<bool>,
             /// Pinning at the top of the member's list.
             pinned: Option<bool>,
+            /// New custom data; an empty text removes it, `None` leaves it unchanged.
+            data: Option<Box<str>>,
         };
         /// Refuses direct messages of `who` to the user, or accepts them again. The conversation is
         /// [`ConversationId::direct`] of the two and need not exist.
@@ -180,6 +190,14 @@ commands! {
             cursors: Option<DeviceCursors>,
             /// Time in milliseconds until they expire.
             valid_ms: u64,
+        };
+        /// Changes the user's profile. `None` leaves a value unchanged, an empty text removes it.
+        PutProfile = 72, level 1, Irrelevant {
+            name: Option<Box<str>>,
+            /// URL of the user's picture, already checked.
+            avatar: Option<Box<str>>,
+            /// JSON object, already checked ([`protocol::CustomData`]).
+            data: Option<Box<str>>,
         };
     }
 

@@ -9,6 +9,8 @@
 //! Member         conv 0 user
 //!                conv 1 user              bans
 //!                conv 2 role:u8 since:u64 user   order of succession
+//!                conv 3                   custom data of the conversation
+//!                conv 4 user              custom data of a member
 //! Dedup          conv 0 user 0 cid        of a conversation
 //!                0 user 0 cid             of `create` (in the user's shard)
 //!                0 user                   counter of the latter
@@ -18,6 +20,7 @@
 //!                user 4 !ms:u64 conv      the user's conversations by time of last activity, the latest first
 //!                user 8                   own settings of the user that concern others
 //!                user 9 by 0 conv 0 cid   counted addition of the user by another
+//!                user 11                  profile of the user
 //! Outbox         0 index:u64 n:u32        change for another shard
 //!                1 conv                   activity watch of a conversation
 //! Webhook        0                        webhook policy of the shard
@@ -49,6 +52,7 @@ const SIXTH: u8 = 5;
 const SEVENTH: u8 = 6;
 const WISHES: u8 = 8;
 const ADDED: u8 = 9;
+const PROFILE: u8 = 11;
 
 /// Returns a key of two parts of the first kind.
 pub(super) fn pair(first: &str, second: &str) -> Vec<u8> {
@@ -180,6 +184,16 @@ pub(super) fn watched(key: &[u8]) -> Option<ConversationId> {
     ConversationId::parse(std::str::from_utf8(conv).ok()?).ok()
 }
 
+/// Returns the key of the custom data of a conversation.
+pub(super) fn conversation_data(conv: &ConversationId) -> Vec<u8> {
+    joined(conv.as_str(), FOURTH, "")
+}
+
+/// Returns the key of the custom data of a member.
+pub(super) fn member_data(conv: &ConversationId, user: &UserId) -> Vec<u8> {
+    joined(conv.as_str(), FIFTH, user.as_str())
+}
+
 /// Returns the key of a ban.
 pub(super) fn ban(conv: &ConversationId, user: &UserId) -> Vec<u8> {
     joined(conv.as_str(), SECOND, user.as_str())
@@ -198,6 +212,11 @@ pub(super) fn seen(user: &UserId) -> Vec<u8> {
 /// Returns the key of a user's own settings that concern others.
 pub(super) fn wishes(user: &UserId) -> Vec<u8> {
     joined(user.as_str(), WISHES, "")
+}
+
+/// Returns the key of a user's profile.
+pub(super) fn profile(user: &UserId) -> Vec<u8> {
+    joined(user.as_str(), PROFILE, "")
 }
 
 /// Returns the key of a counted addition of `user` by `by`.

@@ -25,6 +25,7 @@ mod apply;
 
 mod apply_context;
 mod command_codec;
+mod custom_data;
 mod dedup;
 mod deleted;
 mod device_cursors;
@@ -32,6 +33,7 @@ mod event_row;
 mod keys;
 mod message_state;
 mod owner_succession;
+mod profile;
 mod row_store;
 mod rows;
 mod rules;

@@ -69,6 +69,12 @@ pub enum UserOutcome {
         since_ms: Option<u64>,
     },
     Addition(AdditionVerdict),
+    /// Profile after a change.
+    Profile {
+        ver: u64,
+        /// False if it had these values already.
+        changed: bool,
+    },
 }
 
 /// Outcome of a command on the effects of one shard on another.

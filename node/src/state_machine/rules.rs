@@ -50,8 +50,8 @@ pub(super) enum Permission {
     Set,
 }
 
-/// Size of the largest conversation in which members see each other's cursors and typing, and in which each window with
-/// new messages has its activity note.
+/// Size of the largest conversation in which members see each other's cursors and typing, whose absent members the
+/// webhook is told, and in which each window with new messages has its activity note.
 pub const LARGE_CONVERSATION: u64 = 256;
 
 /// Error text for a user whom the peer blocks.

@@ -8,8 +8,9 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
-use protocol::CloseCode;
+use protocol::{CloseCode, ErrorCode};
 
 /// Metrics registry of a node; components register at the start.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +25,8 @@ pub struct ServerMetrics {
     pub ready: Gauge,
     /// Replicas that stopped before an undecodable entry. Set by each scrape.
     pub replicas_failed: Gauge,
+    /// Shards without an owner as this node sees it. Set by each scrape.
+    pub shards_without_owner: Gauge,
     /// Open sessions, including unauthenticated ones.
     pub sessions: Gauge,
     /// Commands in the backlogs of all sessions.
@@ -127,6 +130,7 @@ impl Default for ServerMetrics {
         ServerMetrics {
             ready: Gauge::default(),
             replicas_failed: Gauge::default(),
+            shards_without_owner: Gauge::default(),
             sessions: Gauge::default(),
             session_backlog: Gauge::default(),
             sessions_detached: Gauge::default(),
@@ -153,7 +157,33 @@ impl Default for ServerMetrics {
 }
 
 impl ServerMetrics {
+    /// Creates the series of every known label: a counter that appears with its first event shows no increase for it.
+    fn create_series(&self) {
+        let closes = CloseCode::ALL.into_iter().map(CloseLabel::Known);
+        for code in closes.chain([CloseLabel::None, CloseLabel::GoingAway, CloseLabel::Other]) {
+            drop(self.closed.get_or_create(&CloseLabels { code }));
+        }
+        for code in ErrorCode::ALL {
+            let code = ErrorLabel(code.as_str());
+            drop(self.refused.get_or_create(&CodeLabels { code }));
+        }
+        for result in ["resumed", "rebuilt", "expired", "gap", "unknown"] {
+            let result = ErrorLabel(result);
+            drop(self.resumes.get_or_create(&ResumeLabels { result }));
+        }
+        for gateway in ["cable", "mqtt", "socketio"] {
+            drop(self.gateway_connections.get_or_create(&GatewayLabels { gateway }));
+            drop(
+                self.gateway_frames_ignored
+                    .get_or_create(&GatewayLabels { gateway }),
+            );
+        }
+    }
+
     pub fn register(&self, registry: &mut Registry) {
+        self.create_series();
+        let version = [("version", env!("CARGO_PKG_VERSION"))];
+        registry.register("build", "Version of the program", Info::new(version));
         registry.register(
             "ready",
             "1 while the node accepts clients, as /readyz reports it",
@@ -163,6 +193,11 @@ impl ServerMetrics {
             "replicas_failed",
             "Replicas on this node that stopped before an entry that this build cannot decode",
             self.replicas_failed.clone(),
+        );
+        registry.register(
+            "shards_without_owner",
+            "Shards, with the meta group, of whose owner this node has heard nothing for 3 s",
+            self.shards_without_owner.clone(),
         );
         registry.register("sessions", "Open sessions", self.sessions.clone());
         registry.register(

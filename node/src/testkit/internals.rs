@@ -9,7 +9,7 @@ pub use crate::presence::{
 };
 pub use crate::rpc::SessionId;
 pub use crate::shard::{Settings, WebhookTarget};
-pub use crate::shard_client::{CommandAck, CommandError, ShardClient};
+pub use crate::shard_client::{CommandAck, CommandError, ConversationSpec, ShardClient};
 pub use crate::state_machine::query::{HistoryRange, HistoryRequest, MembersQuery, MessagesQuery};
 pub use crate::state_machine::{
     ChatTable, CommandOrigin, ConversationOp, EventEnvelope, Keyring, PlacedEntry, SecretBytes, ShardCommand,

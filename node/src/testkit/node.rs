@@ -127,7 +127,7 @@ fn parts(reply: Reply) -> (u16, String) {
 pub fn config(dir: &Path) -> Config {
     let mut config = Config::default();
     config.server.listen = "127.0.0.1:0".to_owned();
-    config.server.workers = 2;
+    config.server.threads = 2;
     config.tuning.shutdown_timeout = HumanDuration::millis(1_000);
     config.auth.dev_tokens = true;
     config.cluster.listen = "127.0.0.1:0".to_owned();

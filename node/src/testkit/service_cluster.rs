@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::presence::{self, LocalPresence};
 use crate::service::ChatService;
 use crate::shard::Settings;
-use crate::shard_client::{CommandAck, CommandError, ShardClient};
+use crate::shard_client::{CommandAck, CommandError, ConversationSpec, ShardClient};
 use crate::state_machine::{
     AdditionLimits, CommandOrigin, ConversationOp, RetentionPolicies, RetentionPolicy, ShardStateMachine,
     TABLES,
@@ -277,7 +277,12 @@ impl ServiceNode {
         let members = members.iter().map(|member| user(member)).collect();
         let made = self
             .conversations
-            .create(user(by), cid("make"), 0, ConversationKind::Group, members, None)
+            .create(
+                user(by),
+                cid("make"),
+                0,
+                ConversationSpec::plain(ConversationKind::Group, members),
+            )
             .await;
         made.unwrap().conv
     }

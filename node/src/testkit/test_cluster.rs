@@ -19,7 +19,7 @@ impl TestCluster {
     /// Starts three nodes with the settings of tests and those of `change`.
     pub async fn with(change: impl Fn(&mut Config)) -> TestCluster {
         let settings = |config: &mut Config| {
-            config.server.workers = 1;
+            config.server.threads = 1;
             config.cluster.election_timeout = HumanDuration::secs(1);
             config.limits.sends_per_second = 100_000;
             config.limits.queries_per_second = 1_000;

@@ -128,6 +128,11 @@ impl Webhook {
         } = settings;
         let uri = config::webhook_url(&url)?;
         let secure = uri.scheme_str() == Some("https");
+        // A counter that appears with its first failure shows no increase for it.
+        for outcome in ["delivered", "busy", "refused", "unreachable"] {
+            let labels = WebhookLabels { hook: name, outcome };
+            drop(metrics.posts.get_or_create(&labels));
+        }
         let target = WebhookEndpoint {
             name,
             uri,

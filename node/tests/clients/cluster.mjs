@@ -16,6 +16,12 @@ const free = (port) =>
     server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
   });
 
+/** Time for the answer of a node: one that is killed or frozen gives none. */
+const ANSWER_MS = 10_000;
+
+/** Fetches from a node; `undefined` without an answer. */
+const ask = (url) => fetch(url, { signal: AbortSignal.timeout(ANSWER_MS) }).catch(() => undefined);
+
 /** First of `count` free ports with further `count` free ones a thousand and three thousand above. */
 async function portBase(count) {
   for (;;) {
@@ -70,6 +76,14 @@ export class Cluster {
     node.pid = undefined;
   }
 
+  /** Starts the nodes again that a failed scenario has left dead. */
+  async mend() {
+    for (const { id, pid } of this.nodes) {
+      if (pid === undefined) await this.restart(id);
+    }
+    await this.whole();
+  }
+
   async restart(id) {
     const node = this.node(id);
     const config = path.join(this.dir, `node-${id}`, "node.toml");
@@ -81,10 +95,10 @@ export class Cluster {
   async whole() {
     for (const node of this.nodes) {
       await until(`node ${node.id} is ready, and each shard replicated`, async () => {
-        const ready = await fetch(`http://${node.http}/readyz`).catch(() => undefined);
+        const ready = await ask(`http://${node.http}/readyz`);
         if (ready?.status !== 200) return false;
-        const { shards } = await (await fetch(`http://${node.http}/v1/cluster`)).json();
-        return shards.every((shard) => shard.replicas.length === Math.min(3, this.nodes.length));
+        const view = await (await ask(`http://${node.http}/v1/cluster`))?.json();
+        return view?.shards.every((shard) => shard.replicas.length === Math.min(3, this.nodes.length));
       }, 120_000);
     }
   }
@@ -134,6 +148,8 @@ export class Proxy {
   async request(request, response) {
     const target = await this.connect();
     if (!target) return response.writeHead(502).end();
+    // The client may have gone meanwhile: nothing would close the connection to the node.
+    if (response.destroyed) return target.socket.destroy();
     const { method, url, headers } = request;
     const pair = { url, node: target.node.id, socket: request.socket, upstream: target.socket };
     this.connections.add(pair);
@@ -151,6 +167,7 @@ export class Proxy {
   }
 
   async upgrade(request, socket, head) {
+    socket.on("error", () => socket.destroy());
     const target = await this.connect();
     if (!target) return socket.end("HTTP/1.1 502 Bad Gateway\r\n\r\n");
     const lines = [`${request.method} ${request.url} HTTP/1.1`];
@@ -175,6 +192,8 @@ export class Proxy {
   }
 
   join(url, socket, target) {
+    // The client may have gone meanwhile: nothing would close the connection to the node.
+    if (socket.destroyed) return target.socket.destroy();
     const pair = { url, node: target.node.id, socket, upstream: target.socket };
     this.connections.add(pair);
     for (const [from, to] of [[socket, target.socket], [target.socket, socket]]) {

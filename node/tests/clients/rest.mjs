@@ -14,11 +14,14 @@ export class Rest {
     if (body) headers["Content-Type"] = "application/json";
     const end = Date.now() + 60_000;
     for (;;) {
-      const options = { method, headers, body: body && JSON.stringify(body) };
+      // A node that is killed or frozen gives no answer.
+      const signal = AbortSignal.timeout(15_000);
+      const options = { method, headers, signal, body: body && JSON.stringify(body) };
       const answer = await fetch(this.base + path, options).catch(() => undefined);
-      if (answer?.ok) return answer.status === 204 ? undefined : answer.json();
-      if (answer && answer.status < 500 && answer.status !== 429) {
-        throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`);
+      const text = await answer?.text().catch(() => undefined);
+      if (text !== undefined && answer.ok) return answer.status === 204 ? undefined : JSON.parse(text);
+      if (text !== undefined && answer.status < 500 && answer.status !== 429) {
+        throw new Error(`${method} ${path}: ${answer.status} ${text}`);
       }
       if (Date.now() > end) throw new Error(`${method} ${path}: no answer in time`);
       await new Promise((resolve) => setTimeout(resolve, 100));

@@ -55,6 +55,7 @@ try {
     } catch (error) {
       failed += 1;
       console.error(`${name} failed:`, error);
+      await cluster.mend();
     }
   }
 } finally {
@@ -70,6 +71,9 @@ async function play(module, type, options) {
   const scenario = new Scenario(cluster, proxy, Client, options);
   try {
     await scenario.play();
+  } catch (error) {
+    scenario.notes().forEach((notes) => console.error(`  ${notes}`));
+    throw error;
   } finally {
     scenario.close();
   }

@@ -8,9 +8,11 @@ import { Refusal } from "./adapters/commands.mjs";
 import NativeClient from "./adapters/native.mjs";
 import { Rest } from "./rest.mjs";
 import { View } from "./view.mjs";
-import { until } from "./wait.mjs";
+import { until, within } from "./wait.mjs";
 
 const MESSAGES = 20;
+/** Time for one step. Each wait in it has a shorter one, and says what it waited for. */
+const STEP_MS = 240_000;
 
 export class Scenario {
   constructor(cluster, proxy, Client, options) {
@@ -32,8 +34,8 @@ export class Scenario {
     const client = new Client({ address, mqttAddress, user: this.user(name), device, view, ...this.options });
     this.clients.push(client);
     if (follow) view.begin(this.c, await this.rest.lastSeq(this.c));
-    await client.connect();
-    if (follow) await client.follow(this.c);
+    await within(`${view.name} is connected`, client.connect());
+    if (follow) await within(`${view.name} follows the conversation`, client.follow(this.c));
     return client;
   }
 
@@ -77,7 +79,7 @@ export class Scenario {
       this.kick,
     ]) {
       const begun = Date.now();
-      await step.call(this, alice, bob, carol);
+      await within(`the step ${step.name} ends`, step.call(this, alice, bob, carol), STEP_MS);
       console.log(`  ${step.name}: ${((Date.now() - begun) / 1_000).toFixed(1)} s`);
     }
   }
@@ -124,7 +126,7 @@ export class Scenario {
   /** No member, no subscription and no message: with the code of the protocol. */
   async refuse() {
     const dave = await this.join("dave", this.Client, false);
-    await assert.rejects(dave.follow(this.c), Refusal);
+    await assert.rejects(within("dave's subscription is refused", dave.follow(this.c)), Refusal);
     await assert.rejects(dave.send(this.c, randomUUID(), { text: "let me in" }), { code: "not_member" });
     assert.equal(dave.view.others.filter((event) => event.c === this.c).length, 0);
     dave.close();
@@ -167,6 +169,11 @@ export class Scenario {
     bob.view.check(this.c, log, kicked.s, bob.constructor.exact);
     assert.equal(bob.view.position(this.c), kicked.s, "nothing after the removal");
     await assert.rejects(bob.send(this.c, randomUUID(), { text: "still here?" }), { code: "not_member" });
+  }
+
+  /** What each client did last. */
+  notes() {
+    return this.clients.map(({ view }) => [view.name, ...view.notes].join("\n    "));
   }
 
   close() {

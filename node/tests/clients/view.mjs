@@ -2,13 +2,23 @@
 
 import assert from "node:assert/strict";
 
+/** Notes that are kept. */
+const NOTES = 40;
+
 export class View {
   constructor(name) {
     this.name = name;
     this.logs = new Map();
     this.others = [];
     this.last = undefined;
+    this.notes = [];
     this.listeners = new Set();
+  }
+
+  /** Records what the client does, for the report of a failure. */
+  note(what) {
+    this.notes.push(`${new Date().toISOString().slice(11, 23)} ${what}`);
+    if (this.notes.length > NOTES) this.notes.shift();
   }
 
   /** Sets the position from which the conversation is followed. */

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures::future::join_all;
-use node::testkit::{ConversationOp, ServiceCluster, ServiceNode, cid, eventually, user};
+use node::testkit::{ConversationOp, ConversationSpec, ServiceCluster, ServiceNode, cid, eventually, user};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use protocol::response::ConversationListItem;
@@ -18,8 +18,12 @@ async fn fill(cluster: &ServiceCluster) -> Vec<ConversationId> {
     for hundred in 0..MANY / 100 {
         let made = (0..100).map(|i| {
             let (key, members): (ClientMessageId, _) = (cid(&format!("g{hundred}-{i}")), vec![user("alice")]);
-            node.conversations
-                .create(user("bob"), key, 0, ConversationKind::Group, members, None)
+            node.conversations.create(
+                user("bob"),
+                key,
+                0,
+                ConversationSpec::plain(ConversationKind::Group, members),
+            )
         });
         let made = join_all(made).await;
         convs.extend(made.into_iter().map(|done| done.unwrap().conv));

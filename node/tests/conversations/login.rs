@@ -230,7 +230,7 @@ async fn what_is_over_leaves_every_replica() {
     let cluster = ServiceCluster::with(3, |settings| settings.login_sweep = Duration::from_millis(200)).await;
     let mut short = config();
     short.tuning.code_window = HumanDuration::millis(1_000);
-    short.login.code_ttl = HumanDuration::millis(1_000);
+    short.tuning.code_ttl = HumanDuration::millis(1_000);
     let node = &cluster.nodes[0];
     let keys = Arc::new(KeyringCache::new(Duration::from_secs(60)));
     let login = LoginService::new(

@@ -8,6 +8,7 @@ mod inbox;
 mod login;
 mod membership;
 mod presence;
+mod profiles;
 mod retention;
 mod words;
 
@@ -15,7 +16,9 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::join_all;
-use node::testkit::{ConversationOp, RecordingSubscriber, ServiceCluster, cid, cids, eventually, user};
+use node::testkit::{
+    ConversationOp, ConversationSpec, RecordingSubscriber, ServiceCluster, cid, cids, eventually, user,
+};
 use protocol::{ConversationId, ErrorCode};
 
 #[actix::test]
@@ -248,9 +251,10 @@ async fn the_inbox_counts_what_is_unread_and_says_what_is_stale() {
             user("alice"),
             cid(&format!("make-{round}")),
             0,
-            protocol::ConversationKind::Group,
-            vec![user("bob")],
-            Some(format!("group {round}")),
+            ConversationSpec {
+                title: Some(format!("group {round}")),
+                ..ConversationSpec::plain(protocol::ConversationKind::Group, vec![user("bob")])
+            },
         );
         groups.push(made.await.unwrap().conv);
     }

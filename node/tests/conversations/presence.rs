@@ -337,6 +337,7 @@ async fn what_one_reads_and_mutes_reaches_ones_devices_on_other_nodes() {
             history: None,
             muted: Some(true),
             pinned: None,
+            data: None,
         };
         phone.command("alice", &conv, "mute", mute).await.unwrap();
         eventually("the conversation", async || {

@@ -60,7 +60,7 @@ async fn a_connection_that_does_not_authenticate_is_ended() {
 #[tokio::test]
 async fn client_that_answers_pings_stays_and_a_silent_one_is_closed() {
     let node = Node::with(|config| {
-        config.session.ping_interval = HumanDuration::millis(100);
+        config.tuning.ping_interval = Some(HumanDuration::millis(100));
         config.session.idle_timeout = HumanDuration::millis(600);
     })
     .await;

@@ -18,6 +18,7 @@ mod lifecycle;
 mod limits;
 mod liveness;
 mod many;
+mod metric_names;
 mod mqtt;
 mod mqtt_commands;
 mod mqtt_limits;

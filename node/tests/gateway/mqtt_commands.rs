@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::mqtt::with_mqtt;
 
-/// Commands of the connection itself, which MQTT does by packets of its own, and settings of the user.
-const WITHOUT_A_TOPIC: [&str; 3] = ["auth", "hb", "me"];
+/// Commands of the connection itself, which MQTT does by packets of its own.
+const WITHOUT_A_TOPIC: [&str; 2] = ["auth", "hb"];
 
 /// Client that has published some commands.
 struct Publisher {
@@ -107,6 +107,8 @@ async fn every_command_has_a_topic_and_an_answer() {
         bob.query(&format!("me/{tag}"), tag, json!({"users": ["alice"]}))
             .await;
     }
+    bob.query("me/me", "me", json!({"name": "Bob"})).await;
+    bob.query("me/users", "users", json!({"ids": ["bob"]})).await;
     for tag in ["block", "unblock"] {
         bob.query(&format!("me/{tag}"), tag, json!({"who": "eve"})).await;
     }

@@ -211,7 +211,7 @@ async fn events_during_a_resume_are_neither_lost_nor_duplicated() {
         config.limits.sends_per_second = 100_000;
         config.tuning.sends_burst = Some(100_000);
         config.tuning.queries_burst = Some(100_000);
-        config.server.workers = 4;
+        config.server.threads = 4;
     })
     .await;
     let mut alice = node.client("alice").await;

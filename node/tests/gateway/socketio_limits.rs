@@ -100,7 +100,7 @@ async fn commands_above_the_rate_wait_instead_of_being_refused() {
 #[tokio::test]
 async fn client_that_answers_no_ping_is_closed() {
     let node = Node::with(|config| {
-        config.session.ping_interval = HumanDuration::millis(300);
+        config.tuning.ping_interval = Some(HumanDuration::millis(300));
         config.session.idle_timeout = HumanDuration::millis(600);
     })
     .await;

@@ -240,7 +240,7 @@ async fn refused_connect_is_answered_by_the_poll() {
 #[tokio::test]
 async fn client_that_stops_to_poll_is_ended_and_recovers() {
     let node = Node::with(|config| {
-        config.session.ping_interval = HumanDuration::secs(1);
+        config.tuning.ping_interval = Some(HumanDuration::secs(1));
         config.session.idle_timeout = HumanDuration::secs(2);
     })
     .await;
@@ -258,7 +258,7 @@ async fn client_that_stops_to_poll_is_ended_and_recovers() {
 #[tokio::test]
 async fn client_that_posts_and_never_polls_is_ended() {
     let node = Node::with(|config| {
-        config.session.ping_interval = HumanDuration::secs(1);
+        config.tuning.ping_interval = Some(HumanDuration::secs(1));
         config.session.idle_timeout = HumanDuration::secs(2);
         config.tuning.control_frames_per_second = 1_000_000;
         config.limits.outbound_queue_size = HumanSize::kib(16);

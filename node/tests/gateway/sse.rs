@@ -78,7 +78,7 @@ async fn a_session_goes_from_one_transport_to_the_other() {
 async fn an_idle_stream_gets_keepalives_and_a_lost_one_is_detected() {
     let node = Node::with(|config| {
         config.tuning.comment_interval = HumanDuration::millis(50);
-        config.session.ping_interval = HumanDuration::millis(50);
+        config.tuning.ping_interval = Some(HumanDuration::millis(50));
         config.session.idle_timeout = HumanDuration::millis(150);
     })
     .await;

@@ -108,7 +108,7 @@ async fn unidentified_tcp_connections_are_limited_per_address() {
     let node = Node::with(|config| {
         with_line_echo(config);
         config.server.unauthenticated_per_address = 2;
-        config.server.workers = 1;
+        config.server.threads = 1;
     })
     .await;
     let before = node.figure("rookery_bytes_in_total").await;

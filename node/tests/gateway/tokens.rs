@@ -91,12 +91,12 @@ fn each_kind_of_key_believes_its_own_tokens() {
     ] {
         let pem = Settings {
             algorithm,
-            public_key_file: key_file(public),
+            key_file: key_file(public),
             ..Settings::default()
         };
         let jwks = Settings {
             algorithm,
-            jwks_file: key_file("jwks.json"),
+            key_file: key_file("jwks.json"),
             ..Settings::default()
         };
         let mut header = Header::new(alg);
@@ -144,7 +144,7 @@ fn a_token_cannot_choose_how_it_is_checked() {
     .unwrap();
     let rs256 = Settings {
         algorithm: Algorithm::RS256,
-        public_key_file: key_file("rsa.pub.pem"),
+        key_file: key_file("rsa.pub.pem"),
         ..Settings::default()
     };
     assert_eq!(check(&rs256, &forged), Err(TokenError::Invalid));
@@ -319,19 +319,31 @@ fn development_tokens_are_accepted_only_where_enabled() {
 fn a_key_file_that_cannot_be_used_is_named_by_its_setting() {
     let rs256 = |file: &str| Settings {
         algorithm: Algorithm::RS256,
-        public_key_file: file.to_owned(),
+        key_file: file.to_owned(),
         ..Settings::default()
     };
-    for settings in [
-        rs256("/nowhere"),
-        rs256(&key_file("ed25519.pub.pem")),
-        rs256(&key_file("jwks.json")),
+    let dir = tempfile::tempdir().unwrap();
+    let written = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    for (file, reason) in [
+        ("/nowhere".to_owned(), "No such file"),
+        (key_file("ed25519.pub.pem"), "no public key for RS256"),
+        (written("der", "MCowBQYDK2VwAyEA"), "neither a public key in PEM"),
+        (written("one.json", r#"{"kty":"RSA","kid":"rsa-1"}"#), "no JWKS"),
+        (
+            written("none.json", r#"{"keys":[]}"#),
+            "no key with a kid for RS256",
+        ),
     ] {
-        let error = TokenVerifier::open(&settings, LEEWAY)
+        let error = TokenVerifier::open(&rs256(&file), LEEWAY)
             .err()
             .expect("no usable key")
             .to_string();
-        assert!(error.starts_with("auth.public_key_file: "), "{error}");
+        assert!(error.starts_with("auth.key_file: "), "{error}");
+        assert!(error.contains(reason), "{error}");
     }
 }
 

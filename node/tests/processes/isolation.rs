@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use node::testkit::{
-    ProcessCluster, ReceivingClient, SendingClient, TestTransport, ask, eventually, exchange, get,
+    ProcessCluster, ReceivingClient, SendingClient, TestTransport, ask, eventually, exchange, figure, get,
+    program,
 };
 
 const MEMBERS: [&str; 3] = ["bob", "carol", "dan"];
@@ -50,7 +51,7 @@ async fn a_silent_owner_leaves_no_row_out_and_an_isolated_node_closes() {
     // A list waits for an owner for less time than a new one takes.
     let settings = [
         ("tuning.query_timeout", "800ms"),
-        ("cluster.quorum_loss_timeout", "3s"),
+        ("tuning.quorum_loss_timeout", "3s"),
     ];
     let cluster = ProcessCluster::with(&settings).await;
     let mut groups = Vec::new();
@@ -117,6 +118,15 @@ async fn a_silent_owner_leaves_no_row_out_and_an_isolated_node_closes() {
         assert!(bye["retry_ms"].as_u64().unwrap() <= 100, "{bye}");
     }
     dan.wait_for_close().await;
+    // It hears of no owner of the others' shards.
+    eventually("the silence of the owners is noticed", async || {
+        (figure(alone, "rookery_shards_without_owner").await > 0).then_some(())
+    })
+    .await;
+    let checked = program()
+        .args(["ctl", "check", "--ready", "--url", &format!("http://{alone}")])
+        .status();
+    assert_eq!(checked.unwrap().code(), Some(6), "the exit code for monitors");
     // It takes nobody else, and says so to a balancer. It lives, so nobody restarts it.
     let bearer = "Authorization: Bearer dev:bob\r\n";
     for (path, headers, status) in [
@@ -135,6 +145,10 @@ async fn a_silent_owner_leaves_no_row_out_and_an_isolated_node_closes() {
         cluster.wake(other);
     }
     cluster.whole().await;
+    eventually("every shard has an owner again", async || {
+        (figure(alone, "rookery_shards_without_owner").await == 0).then_some(())
+    })
+    .await;
     for client in [&mut bob, &mut carol, &mut dan] {
         let ready = client.connect(alone).await;
         assert_eq!(

@@ -19,3 +19,4 @@ mod resume;
 mod retention;
 mod room;
 mod state;
+mod terminal_client;

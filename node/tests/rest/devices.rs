@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// A caller by a token of any kind.
-fn call(method: &str, path: &str, token: &str) -> Call {
+pub(crate) fn call(method: &str, path: &str, token: &str) -> Call {
     Call::new(method, path).with("Authorization", &format!("Bearer {token}"))
 }
 
@@ -26,12 +26,12 @@ async fn create(node: &Node, token: &str, body: &Value) -> Reply {
         .expect("the keys exist")
 }
 
-async fn created(node: &Node, token: &str, device: &str) -> (String, String) {
+pub(crate) async fn created(node: &Node, token: &str, device: &str) -> (String, String) {
     let reply = create(node, token, &json!({ "device": device })).await.is(201);
     (field(&reply, "token_id"), field(&reply, "token"))
 }
 
-fn field(value: &Value, name: &str) -> String {
+pub(crate) fn field(value: &Value, name: &str) -> String {
     let text = value[name].as_str();
     text.unwrap_or_else(|| panic!("{name} in {value}")).to_owned()
 }
@@ -41,7 +41,7 @@ async fn status_with(node: &Node, token: &str) -> u16 {
 }
 
 /// Waits until a node answers to the token with this status.
-async fn reaches(node: &Node, token: &str, status: u16) {
+pub(crate) async fn reaches(node: &Node, token: &str, status: u16) {
     let reached = async {
         while status_with(node, token).await != status {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -51,7 +51,7 @@ async fn reaches(node: &Node, token: &str, status: u16) {
     reached.unwrap_or_else(|_| panic!("waited in vain for {status}"));
 }
 
-async fn connect(node: &Node, token: &str, device: Option<&str>) -> (Client, Value) {
+pub(crate) async fn connect(node: &Node, token: &str, device: Option<&str>) -> (Client, Value) {
     let mut client = Client::connect(node.addr()).await;
     client.expect("hello").await;
     let mut auth = json!({ "t": "auth", "id": 1, "token": token });
@@ -62,7 +62,7 @@ async fn connect(node: &Node, token: &str, device: Option<&str>) -> (Client, Val
     (client, answer)
 }
 
-async fn log_in(node: &Node) -> Value {
+pub(crate) async fn log_in(node: &Node) -> Value {
     let post = async |path: &str, body: Value| {
         let call = Call::new("POST", &format!("/v1/auth/{path}")).json(&body);
         call.to(node).await

@@ -3,6 +3,8 @@
 
 mod consent;
 mod conversations;
+mod custom_data;
+mod descriptions;
 mod devices;
 mod envelope;
 mod examples;
@@ -14,7 +16,9 @@ mod matrix;
 mod members;
 mod messages;
 mod presence;
+mod profiles;
 mod rates;
 mod reading;
 mod refusals;
+mod sessions;
 mod shapes;

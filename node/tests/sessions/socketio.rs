@@ -135,7 +135,7 @@ async fn second_poll_at_another_node_ends_the_connection() {
 async fn forwarded_payload_above_the_rate_is_accepted_in_full() {
     const SENDS: usize = 50;
     let cluster = TestCluster::with(|config| {
-        config.session.ping_interval = HumanDuration::secs(1);
+        config.tuning.ping_interval = Some(HumanDuration::secs(1));
         config.limits.sends_per_second = 5;
         config.tuning.sends_burst = Some(5);
     })

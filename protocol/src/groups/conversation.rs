@@ -3,12 +3,13 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::check::{Rejection, most, title};
+use super::users::{UserCard, UserCards};
+use crate::check::{Rejection, data, most, title};
 use crate::codec::is_false;
 use crate::cost::{CommandCost, changes, parts, queries};
 use crate::ids::{ClientMessageId, ConversationId, UserId};
 use crate::limits;
-use crate::payload::EncodedEvent;
+use crate::payload::{CustomData, EncodedEvent};
 use crate::role::{ConversationKind, HistoryVisibility, Role};
 use crate::shape::{CommandFields, EventFields, ShapeFields};
 
@@ -32,6 +33,9 @@ pub struct CreateConversation {
     #[schema(max_length = 256)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
+    /// Custom data of the application, a JSON object of at most 4 KiB; direct conversations have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<CustomData>,
 }
 
 /// Fields of the `open` command, which returns a conversation and subscribes the session to it.
@@ -56,8 +60,10 @@ pub struct ConversationSnapshot {
     pub kind: ConversationKind,
     /// Title of the conversation; null if it has none.
     #[serde(default)]
+    #[schema(required)]
     pub title: Option<String>,
     /// The user's role; null if the user is no member.
+    #[schema(required)]
     pub role: Option<Role>,
     /// The last event of the log; live events continue at `last.s + 1`.
     pub last: LastEvent,
@@ -67,9 +73,11 @@ pub struct ConversationSnapshot {
     pub delivered: u64,
     /// True if notifications are muted for this user.
     #[serde(default)]
+    #[schema(required)]
     pub muted: bool,
     /// True if the user's clients show the conversation on top.
     #[serde(default)]
+    #[schema(required)]
     pub pinned: bool,
     /// History that a new member may read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -86,6 +94,14 @@ pub struct ConversationSnapshot {
     /// True if `events` does not start at `have + 1`, because more events were missed than it holds.
     #[serde(default, skip_serializing_if = "is_false")]
     pub gap: bool,
+    /// Custom data of the conversation; absent if it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<CustomData>,
+    /// Profiles of the peer and of the users in `events`, by their ids; in the response only. Left out are users without
+    /// a profile, and those whose shard did not respond in time.
+    #[serde(default, skip_serializing_if = "UserCards::is_empty")]
+    #[schema(value_type = std::collections::BTreeMap<String, UserCard>)]
+    pub users: UserCards,
 }
 
 /// The end of a conversation's log.
@@ -126,7 +142,8 @@ impl CommandFields for CreateConversation {
 
     fn check(&self) -> Result<(), Rejection> {
         most("members", self.members.len(), limits::MEMBERS_AT_CREATE)?;
-        title(self.title.as_deref())
+        title(self.title.as_deref())?;
+        data(self.data.as_ref())
     }
 
     fn cost(&self) -> CommandCost {

@@ -3,9 +3,11 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::users::{UserCard, UserCards};
 use crate::check::{self, Rejection};
 use crate::cost::{self, CommandCost};
 use crate::ids::{ConversationId, UserId};
+use crate::payload::CustomData;
 use crate::role::Role;
 use crate::shape::{CommandFields, ShapeFields};
 
@@ -32,7 +34,13 @@ pub struct MembersResponse {
     pub items: Vec<ConversationMember>,
     /// Cursor of the next page; null after the last page.
     #[serde(default)]
+    #[schema(required)]
     pub next: Option<String>,
+    /// Profiles of the users that the response names, by their ids. Left out are users without a profile, and those whose
+    /// shard did not respond in time.
+    #[serde(default, skip_serializing_if = "UserCards::is_empty")]
+    #[schema(value_type = std::collections::BTreeMap<String, UserCard>)]
+    pub users: UserCards,
 }
 
 /// One member of a conversation.
@@ -49,6 +57,9 @@ pub struct ConversationMember {
     /// The member's read cursor; absent in conversations of more than 256 members.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read: Option<u64>,
+    /// Custom data of the member; absent if it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<CustomData>,
 }
 
 /// A page of the bans of a conversation.
@@ -58,6 +69,7 @@ pub struct BanList {
     pub items: Vec<BanEntryRow>,
     /// Cursor of the next page; null after the last page.
     #[serde(default)]
+    #[schema(required)]
     pub next: Option<String>,
 }
 

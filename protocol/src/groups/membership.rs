@@ -4,10 +4,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::common_responses::Ack;
-use crate::check::Rejection;
+use crate::check::{Rejection, bad, data};
 use crate::codec::push_u64;
 use crate::cost::CommandCost;
 use crate::ids::{ClientMessageId, ConversationId, UserId};
+use crate::patch::FieldPatch;
+use crate::payload::CustomData;
 use crate::role::{MembershipChange, Role};
 use crate::shape::{CommandFields, EventFields, ShapeFields};
 
@@ -50,7 +52,7 @@ pub struct JoinConversation {
     pub client_message_id: ClientMessageId,
 }
 
-/// Fields of the `role` command, which changes the role of a member.
+/// Fields of the `role` command, which changes the role or the custom data of a member; at least one must be given.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = command::SetRole)]
 pub struct SetRole {
@@ -63,8 +65,13 @@ pub struct SetRole {
     /// The member whose role changes.
     #[serde(rename = "who")]
     pub member: UserId,
-    /// The new role of the member.
-    pub role: Role,
+    /// The new role of the member; absent to leave it unchanged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    /// New custom data of the member, a JSON object of at most 4 KiB; null removes it.
+    #[serde(default, skip_serializing_if = "FieldPatch::is_keep")]
+    #[schema(value_type = Option<CustomData>)]
+    pub data: FieldPatch<CustomData>,
 }
 
 /// Fields of the `member` event: a membership changed.
@@ -88,10 +95,15 @@ pub struct MemberEvent {
     pub member: UserId,
     /// The new role; null if the user is no longer a member.
     #[serde(default)]
+    #[schema(required)]
     pub role: Option<Role>,
     /// Kind of the membership change.
     #[serde(rename = "why")]
     pub change: MembershipChange,
+    /// The new custom data of the member, if it was changed; null means that it was removed.
+    #[serde(default, skip_serializing_if = "FieldPatch::is_keep")]
+    #[schema(value_type = Option<CustomData>)]
+    pub data: FieldPatch<CustomData>,
 }
 
 // === impl MemberEvent ===
@@ -120,7 +132,12 @@ impl MemberEvent {
             None => out.push_str("\",\"role\":null,\"why\":\""),
         }
         out.push_str(self.change.as_str());
-        out.push_str("\"}");
+        out.push('"');
+        if !self.data.is_keep() {
+            out.push_str(",\"data\":");
+            out.push_str(self.data.new_value().map_or("null", CustomData::as_str));
+        }
+        out.push('}');
         out
     }
 }
@@ -184,7 +201,10 @@ impl CommandFields for SetRole {
     type Response = Ack;
 
     fn check(&self) -> Result<(), Rejection> {
-        Ok(())
+        if self.role.is_none() && self.data.is_keep() {
+            return Err(bad("at least one of role and data must be given"));
+        }
+        data(self.data.new_value())
     }
 
     fn cost(&self) -> CommandCost {

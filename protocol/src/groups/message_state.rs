@@ -52,6 +52,7 @@ pub struct MessageState {
     pub edited_timestamp_ms: Option<u64>,
     /// Number of users per reaction.
     #[serde(default)]
+    #[schema(required)]
     pub reactions: BTreeMap<String, u64>,
     /// True if the message was deleted.
     #[serde(default, skip_serializing_if = "is_false")]

@@ -21,3 +21,4 @@ pub(crate) mod resume;
 pub(crate) mod session;
 pub(crate) mod settings;
 pub(crate) mod sync;
+pub(crate) mod users;

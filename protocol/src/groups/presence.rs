@@ -33,6 +33,7 @@ pub struct PresenceEvent {
     pub state: PresenceState,
     /// Time at which the user was last seen, in milliseconds since the Unix epoch; null if never.
     #[serde(rename = "seen", default)]
+    #[schema(required)]
     pub last_seen_ms: Option<u64>,
 }
 

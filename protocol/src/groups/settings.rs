@@ -4,13 +4,15 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::common_responses::Ack;
-use crate::check::{Rejection, bad, title};
+use crate::check::{Rejection, bad, data, title};
 use crate::cost::CommandCost;
 use crate::ids::{ClientMessageId, ConversationId, UserId};
+use crate::patch::FieldPatch;
+use crate::payload::CustomData;
 use crate::role::HistoryVisibility;
 use crate::shape::{CommandFields, EventFields, ShapeFields};
 
-/// Fields of the `set` command; at least one setting must be given. `title` and `history` apply to all members and
+/// Fields of the `set` command; at least one setting must be given. `title`, `history` and `data` apply to all members and
 /// produce an event. `muted` and `pinned` apply to the user only and produce none.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = command::Set)]
@@ -28,6 +30,10 @@ pub struct UpdateConversation {
     /// History that a new member may read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<HistoryVisibility>,
+    /// New custom data of the conversation, a JSON object of at most 4 KiB; null removes it.
+    #[serde(default, skip_serializing_if = "FieldPatch::is_keep")]
+    #[schema(value_type = Option<CustomData>)]
+    pub data: FieldPatch<CustomData>,
     /// True if notifications are muted for this user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub muted: Option<bool>,
@@ -58,6 +64,10 @@ pub struct MetadataEvent {
     /// History that a new member may read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<HistoryVisibility>,
+    /// The new custom data; null means that it was removed.
+    #[serde(default, skip_serializing_if = "FieldPatch::is_keep")]
+    #[schema(value_type = Option<CustomData>)]
+    pub data: FieldPatch<CustomData>,
 }
 
 // === impl UpdateConversation ===
@@ -65,7 +75,7 @@ pub struct MetadataEvent {
 impl UpdateConversation {
     /// Returns whether the command changes a setting of all members, and not only of the user.
     pub fn is_shared(&self) -> bool {
-        self.title.is_some() || self.history.is_some()
+        self.title.is_some() || self.history.is_some() || !self.data.is_keep()
     }
 }
 
@@ -82,10 +92,11 @@ impl CommandFields for UpdateConversation {
     fn check(&self) -> Result<(), Rejection> {
         if !self.is_shared() && self.muted.is_none() && self.pinned.is_none() {
             return Err(bad(
-                "at least one of title, history, muted and pinned must be given",
+                "at least one of title, history, data, muted and pinned must be given",
             ));
         }
-        title(self.title.as_deref())
+        title(self.title.as_deref())?;
+        data(self.data.new_value())
     }
 
     fn cost(&self) -> CommandCost {

@@ -40,6 +40,7 @@ pub struct SyncResponse {
     pub items: Vec<SyncResponseItem>,
     /// Cursor of the next page; null after the last page.
     #[serde(default)]
+    #[schema(required)]
     pub next: Option<String>,
 }
 
@@ -53,6 +54,7 @@ pub struct SyncResponseItem {
     pub events: Vec<EncodedEvent>,
     /// True if the events do not start at `have + 1`: they are the newest ones, and `hist` returns the others.
     #[serde(default)]
+    #[schema(required)]
     pub gap: bool,
 }
 

@@ -148,6 +148,43 @@ fn a_displayed_name_is_visible_and_not_misleading() {
 }
 
 #[test]
+fn a_picture_is_on_the_web_or_relative() {
+    for url in [
+        "https://img.example.org/a.png",
+        "HTTP://img.example.org",
+        "https://[::1]:8080/a?b=c:d#e",
+        "/avatars/ben.png",
+        "avatars/a:b.png",
+        "?u=ben",
+        "ben.png",
+        "https://img.example.org/%20ü",
+    ] {
+        assert!(picture_url(url).is_ok(), "{url}");
+    }
+    for url in [
+        "",
+        "javascript:alert(1)",
+        "data:image/png;base64,AAAA",
+        "blob:https://a",
+        "ftp://a/b",
+        "//evil.example/a.png",
+        "http:a",
+        "http:///a",
+        "https://?a",
+        "https://bob:secret@a/b",
+        "https://a b",
+        " https://a",
+        "https://a\\b",
+        "\\\\a\\b",
+        "https://a/\n",
+        "https://a/\u{202e}gnp.a",
+        "https://a/\0",
+    ] {
+        assert!(picture_url(url).is_err(), "{url:?}");
+    }
+}
+
+#[test]
 fn spellings_of_a_reaction_are_one() {
     for (k, expected) in [("❤\u{fe0f}", "❤"), ("❤\u{fe0e}", "❤"), ("❤", "❤"), ("+1", "+1")] {
         assert_eq!(reaction_of(k), expected);

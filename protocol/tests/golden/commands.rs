@@ -1,7 +1,7 @@
 //! Frozen texts of the commands.
 
 use protocol::command::{self, ClientCommand, Request};
-use protocol::{ConversationKind, GroupInvite, HistoryVisibility, Role};
+use protocol::{ConversationKind, CustomData, FieldPatch, GroupInvite, HistoryVisibility, Role};
 
 use crate::{assert_complete, body, cid, conv, user};
 
@@ -86,6 +86,7 @@ fn every_command_has_its_frozen_text() {
                 client_message_id: cid("k1"),
                 members: vec![user("bob")],
                 title: Some("Team".into()),
+                data: None,
             }),
             r#"{"t":"create","id":7,"kind":"group","cid":"k1","members":["bob"],"title":"Team"}"#,
         ),
@@ -152,9 +153,20 @@ fn every_command_has_its_frozen_text() {
                 conversation: c.clone(),
                 client_message_id: cid("k1"),
                 member: user("bob"),
-                role: Role::Admin,
+                role: Some(Role::Admin),
+                data: FieldPatch::Keep,
             }),
             r#"{"t":"role","id":7,"c":"g_01","cid":"k1","who":"bob","role":"admin"}"#,
+        ),
+        (
+            ClientCommand::Role(command::SetRole {
+                conversation: c.clone(),
+                client_message_id: cid("k1"),
+                member: user("bob"),
+                role: None,
+                data: FieldPatch::Remove,
+            }),
+            r#"{"t":"role","id":7,"c":"g_01","cid":"k1","who":"bob","data":null}"#,
         ),
         (
             ClientCommand::Join(command::JoinConversation {
@@ -169,10 +181,11 @@ fn every_command_has_its_frozen_text() {
                 client_message_id: cid("k1"),
                 title: Some("Team".into()),
                 history: Some(HistoryVisibility::All),
+                data: FieldPatch::Set(CustomData::new(r#"{"kind" : "team"}"#).unwrap()),
                 muted: None,
                 pinned: None,
             }),
-            r#"{"t":"set","id":7,"c":"g_01","cid":"k1","title":"Team","history":"all"}"#,
+            r#"{"t":"set","id":7,"c":"g_01","cid":"k1","title":"Team","history":"all","data":{"kind" : "team"}}"#,
         ),
         (
             ClientCommand::Set(command::UpdateConversation {
@@ -180,6 +193,7 @@ fn every_command_has_its_frozen_text() {
                 client_message_id: cid("k1"),
                 title: None,
                 history: None,
+                data: FieldPatch::Keep,
                 muted: Some(true),
                 pinned: Some(false),
             }),
@@ -267,6 +281,7 @@ fn every_command_has_its_frozen_text() {
             ClientCommand::List(command::ListConversations {
                 cursor: None,
                 limit: None,
+                data_kind: None,
             }),
             r#"{"t":"list","id":7}"#,
         ),
@@ -274,6 +289,7 @@ fn every_command_has_its_frozen_text() {
             ClientCommand::List(command::ListConversations {
                 cursor: Some("x".into()),
                 limit: Some(20),
+                data_kind: None,
             }),
             r#"{"t":"list","id":7,"cursor":"x","limit":20}"#,
         ),
@@ -306,8 +322,24 @@ fn every_command_has_its_frozen_text() {
         (
             ClientCommand::Me(command::UpdateProfile {
                 group_invite: Some(GroupInvite::SharesConversation),
+                ..Default::default()
             }),
             r#"{"t":"me","id":7,"group_invite":"shares_conversation"}"#,
+        ),
+        (
+            ClientCommand::Me(command::UpdateProfile {
+                group_invite: None,
+                name: FieldPatch::Set("Ada".into()),
+                avatar: FieldPatch::Remove,
+                data: FieldPatch::Set(CustomData::new(r#"{"x" : 1}"#).unwrap()),
+            }),
+            r#"{"t":"me","id":7,"name":"Ada","avatar":null,"data":{"x" : 1}}"#,
+        ),
+        (
+            ClientCommand::Users(command::GetUsers {
+                ids: vec![user("bob"), user("eve")],
+            }),
+            r#"{"t":"users","id":7,"ids":["bob","eve"]}"#,
         ),
         (
             ClientCommand::Hb(command::Heartbeat { session_seq: None }),

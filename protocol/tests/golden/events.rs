@@ -2,7 +2,10 @@
 
 use protocol::event::{self, Event, PresenceState, event_frame};
 use protocol::response::LastEvent;
-use protocol::{CloseCode, EncodedEvent, HistoryVisibility, MembershipChange, Response, Role, ServerFrame};
+use protocol::{
+    CloseCode, CustomData, EncodedEvent, FieldPatch, HistoryVisibility, MembershipChange, Response, Role,
+    ServerFrame,
+};
 
 use crate::{MSG_TAIL, assert_complete, body, conv, conv_shape, msg, user};
 
@@ -16,7 +19,9 @@ fn every_event_has_its_frozen_tail() {
         member: user("bob"),
         role: Some(Role::Reader),
         change: MembershipChange::Invite,
+        data: FieldPatch::Keep,
     };
+    let data = FieldPatch::Set(CustomData::new(r#"{"x" : 1}"#).unwrap());
     let edit = event::EditEvent {
         conversation: conv("g_01"),
         seq: 9,
@@ -87,12 +92,33 @@ fn every_event_has_its_frozen_tail() {
                 user: user("alice"),
                 title: Some("Team".into()),
                 history: Some(HistoryVisibility::Joined),
+                data: FieldPatch::Keep,
             }),
             r#""t":"meta","c":"g_01","s":9,"ts":10,"u":"alice","title":"Team","history":"joined"}"#.into(),
         ),
         (
+            Event::Meta(event::MetadataEvent {
+                conversation: conv("g_01"),
+                seq: 9,
+                timestamp_ms: 10,
+                user: user("alice"),
+                title: None,
+                history: None,
+                data: FieldPatch::Remove,
+            }),
+            r#""t":"meta","c":"g_01","s":9,"ts":10,"u":"alice","data":null}"#.into(),
+        ),
+        (
+            Event::Member(event::MemberEvent { change: MembershipChange::Role, data, ..member.clone() }),
+            r#""t":"member","c":"g_01","s":8,"ts":9,"u":"alice","who":"bob","role":"reader","why":"role","data":{"x" : 1}}"#.into(),
+        ),
+        (
             Event::Typing(event::TypingEvent { conversation: conv("g_01"), user: user("bob"), active: true }),
             r#""t":"typing","c":"g_01","u":"bob","on":true}"#.into(),
+        ),
+        (
+            Event::Profile(event::ProfileEvent { user: user("bob"), version: 4 }),
+            r#""t":"profile","u":"bob","ver":4}"#.into(),
         ),
         (
             Event::Presence(event::PresenceEvent { user: user("bob"), state: PresenceState::Online, last_seen_ms: Some(9) }),

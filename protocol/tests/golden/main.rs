@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::event::MessageEvent;
 use protocol::response::{ConversationSnapshot, DirectPeer, LastEvent};
@@ -72,6 +72,8 @@ fn conv_shape() -> ConversationSnapshot {
         }),
         events: Some(vec![EncodedEvent::from_tail(MSG_TAIL.as_bytes()).unwrap()]),
         gap: true,
+        data: None,
+        users: BTreeMap::new(),
     }
 }
 

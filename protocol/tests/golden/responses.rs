@@ -1,10 +1,12 @@
 //! Frozen texts of the responses, and of the messages that REST returns.
 
+use std::collections::BTreeMap;
+
 use protocol::event;
 use protocol::response::{self, ConversationSnapshot, DirectPeer, Response};
 use protocol::{
-    ConversationKind, EncodedEvent, ErrorCode, GroupInvite, HistoryVisibility, MessageState, Role,
-    ServerFrame,
+    ConversationKind, CustomData, EncodedEvent, ErrorCode, GroupInvite, HistoryVisibility, MessageState,
+    Role, ServerFrame,
 };
 
 use crate::{MSG_TAIL, assert_complete, body, cid, conv, conv_shape, msg, user};
@@ -54,6 +56,20 @@ fn every_response_has_its_frozen_text() {
         timestamp_ms: Some(9),
         duplicate: false,
     };
+    let me = response::MeResponse {
+        user: user("alice"),
+        group_invite: GroupInvite::NoOne,
+        name: None,
+        avatar: None,
+        data: None,
+        version: None,
+    };
+    let card = response::UserCard {
+        name: Some("B".into()),
+        avatar: Some("/b".into()),
+        version: 3,
+    };
+    let data = || Some(CustomData::new(r#"{"x" : 1}"#).unwrap());
     let msg = format!("{{{MSG_TAIL}");
     let table = [
         (
@@ -110,16 +126,17 @@ fn every_response_has_its_frozen_text() {
             Some(7),
             Response::Members(response::MembersResponse {
                 items: vec![
-                    response::ConversationMember { user: user("bob"), role: Role::Reader, delivered: Some(7), read: Some(6) },
-                    response::ConversationMember { user: user("cy"), role: Role::Owner, delivered: None, read: None },
+                    response::ConversationMember { user: user("bob"), role: Role::Reader, delivered: Some(7), read: Some(6), data: data() },
+                    response::ConversationMember { user: user("cy"), role: Role::Owner, delivered: None, read: None, data: None },
                 ],
                 next: Some("x".into()),
+                users: [(user("bob"), card)].into(),
             }),
-            r#"{"t":"members","id":7,"items":[{"u":"bob","role":"reader","delivered":7,"read":6},{"u":"cy","role":"owner"}],"next":"x"}"#.into(),
+            r#"{"t":"members","id":7,"items":[{"u":"bob","role":"reader","delivered":7,"read":6,"data":{"x" : 1}},{"u":"cy","role":"owner"}],"next":"x","users":{"bob":{"name":"B","avatar":"/b","ver":3}}}"#.into(),
         ),
         (
             Some(7),
-            Response::Inbox(response::ConversationList { items: vec![item], next: Some("x".into()) }),
+            Response::Inbox(response::ConversationList { items: vec![item], next: Some("x".into()), users: BTreeMap::new() }),
             r#"{"t":"inbox","id":7,"items":[{"c":"d_x","kind":"direct","title":null,"role":"member","last":"#.to_owned()
                 + &msg
                 + r#","unread":2,"mentions":1,"read":4,"delivered":7,"muted":false,"pinned":false,"peer":{"u":"bob","delivered":7,"read":7}}],"next":"x"}"#,
@@ -147,8 +164,23 @@ fn every_response_has_its_frozen_text() {
         ),
         (
             Some(7),
-            Response::Me(response::MeResponse { user: user("alice"), group_invite: GroupInvite::NoOne }),
+            Response::Me(me.clone()),
             r#"{"t":"me","id":7,"u":"alice","group_invite":"nobody"}"#.into(),
+        ),
+        (
+            Some(7),
+            Response::Me(response::MeResponse { name: Some("A".into()), avatar: Some("/a".into()), data: data(), version: Some(2), ..me }),
+            r#"{"t":"me","id":7,"u":"alice","group_invite":"nobody","name":"A","avatar":"/a","data":{"x" : 1},"ver":2}"#.into(),
+        ),
+        (
+            Some(7),
+            Response::Users(response::UsersResponse {
+                items: vec![
+                    response::UserProfile { user: user("bob"), name: Some("B".into()), avatar: Some("/b".into()), data: data(), version: 3 },
+                    response::UserProfile { user: user("eve"), name: None, avatar: None, data: None, version: 0 },
+                ],
+            }),
+            r#"{"t":"users","id":7,"items":[{"u":"bob","name":"B","avatar":"/b","data":{"x" : 1},"ver":3},{"u":"eve","ver":0}]}"#.into(),
         ),
         (Some(7), Response::Hb(response::HeartbeatResponse { timestamp_ms: 5 }), r#"{"t":"hb","id":7,"time":5}"#.into()),
         (

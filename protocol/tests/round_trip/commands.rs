@@ -1,16 +1,16 @@
 //! Strategies of the commands.
 
 use proptest::prelude::*;
-use protocol::ClientCommand;
 use protocol::command::{
     Authenticate, BlockUser, CreateConversation, DeleteMessage, DeviceResume, EditMessage, GetHistory,
-    Heartbeat, JoinConversation, LeaveConversation, ListConversations, ListMembers, MemberAction, MoveCursor,
-    OpenConversation, ResumeSession, ResumeTarget, SendMessage, SetReaction, SetRole, SetTyping, SyncRequest,
-    UpdateConversation, UpdateProfile, WatchUsers,
+    GetUsers, Heartbeat, JoinConversation, LeaveConversation, ListConversations, ListMembers, MemberAction,
+    MoveCursor, OpenConversation, ResumeSession, ResumeTarget, SendMessage, SetReaction, SetRole, SetTyping,
+    SyncRequest, UpdateConversation, UpdateProfile, WatchUsers,
 };
+use protocol::{ClientCommand, FieldPatch};
 
 use crate::values::{
-    body, cid, conv, group_invite, history, kind, opt, reaction, role, title, user, users, words,
+    body, cid, conv, data, group_invite, history, kind, opt, patch, reaction, role, title, user, users, words,
 };
 
 /// Returns one strategy for each command.
@@ -22,8 +22,12 @@ pub(crate) fn strategies() -> Vec<BoxedStrategy<ClientCommand>> {
             .prop_map(|(conversation, have)| OpenConversation { conversation, have })
             .prop_map(ClientCommand::Open)
             .boxed(),
-        (opt(words()), opt(any::<u64>()))
-            .prop_map(|(cursor, limit)| ListConversations { cursor, limit })
+        (opt(words()), opt(any::<u64>()), opt(words()))
+            .prop_map(|(cursor, limit, data_kind)| ListConversations {
+                cursor,
+                limit,
+                data_kind,
+            })
             .prop_map(ClientCommand::List)
             .boxed(),
         hist().prop_map(ClientCommand::Hist).boxed(),
@@ -39,8 +43,24 @@ pub(crate) fn strategies() -> Vec<BoxedStrategy<ClientCommand>> {
             .prop_map(|(conversation, active)| SetTyping { conversation, active })
             .prop_map(ClientCommand::Typing)
             .boxed(),
-        opt(group_invite())
-            .prop_map(|group_invite| ClientCommand::Me(UpdateProfile { group_invite }))
+        (opt(group_invite()), patch(title()), patch(title()), patch(data()))
+            .prop_map(|(group_invite, name, avatar, data)| UpdateProfile {
+                group_invite,
+                name: match name {
+                    FieldPatch::Set(name) => FieldPatch::Set(format!("n{name}")),
+                    other => other,
+                },
+                // Relative and without white space.
+                avatar: match avatar {
+                    FieldPatch::Set(name) => FieldPatch::Set(format!("/{}", name.len())),
+                    other => other,
+                },
+                data,
+            })
+            .prop_map(ClientCommand::Me)
+            .boxed(),
+        users()
+            .prop_map(|ids| ClientCommand::Users(GetUsers { ids }))
             .boxed(),
         opt(any::<u64>())
             .prop_map(|session_seq| ClientCommand::Hb(Heartbeat { session_seq }))
@@ -111,33 +131,44 @@ fn messages() -> Vec<BoxedStrategy<ClientCommand>> {
 }
 
 fn membership() -> Vec<BoxedStrategy<ClientCommand>> {
-    let create =
-        (kind(), cid(), users(), opt(title())).prop_map(|(kind, client_message_id, members, title)| {
-            CreateConversation {
-                kind,
-                client_message_id,
-                members,
-                title,
-            }
-        });
-    let switches = (opt(any::<bool>()), any::<bool>());
-    let set = (conv(), cid(), opt(title()), opt(history()), switches).prop_map(
-        |(conversation, client_message_id, title, history, (muted, pinned))| UpdateConversation {
-            conversation,
+    let create = (kind(), cid(), users(), opt(title()), opt(data())).prop_map(
+        |(kind, client_message_id, members, title, data)| CreateConversation {
+            kind,
             client_message_id,
+            members,
             title,
-            history,
-            muted,
-            pinned: Some(pinned),
+            data,
         },
     );
-    let set_role =
-        (conv(), cid(), user(), role()).prop_map(|(conversation, client_message_id, member, role)| SetRole {
+    let switches = (opt(any::<bool>()), any::<bool>());
+    let set = (
+        conv(),
+        cid(),
+        opt(title()),
+        opt(history()),
+        patch(data()),
+        switches,
+    )
+        .prop_map(
+            |(conversation, client_message_id, title, history, data, (muted, pinned))| UpdateConversation {
+                conversation,
+                client_message_id,
+                title,
+                history,
+                data,
+                muted,
+                pinned: Some(pinned),
+            },
+        );
+    let set_role = (conv(), cid(), user(), role(), patch(data())).prop_map(
+        |(conversation, client_message_id, member, role, data)| SetRole {
             conversation,
             client_message_id,
             member,
-            role,
-        });
+            role: Some(role).filter(|_| data.is_keep()),
+            data,
+        },
+    );
     let members =
         (conv(), opt(words()), opt(any::<u64>())).prop_map(|(conversation, cursor, limit)| ListMembers {
             conversation,

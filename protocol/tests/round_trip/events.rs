@@ -3,12 +3,12 @@
 use proptest::prelude::*;
 use protocol::event::{
     ActivityEvent, CloseEvent, DeleteEvent, EditEvent, MemberEvent, MessageEvent, MetadataEvent,
-    PresenceEvent, PresenceState, ReactionEvent, ReceiptEvent, ResyncEvent, TypingEvent,
+    PresenceEvent, PresenceState, ProfileEvent, ReactionEvent, ReceiptEvent, ResyncEvent, TypingEvent,
 };
-use protocol::response::{ConversationSnapshot, DirectPeer, LastEvent};
+use protocol::response::{ConversationSnapshot, DirectPeer, LastEvent, UserCards};
 use protocol::{EncodedEvent, Event, HistoryVisibility, MembershipChange};
 
-use crate::values::{body, cid, conv, history, kind, opt, reaction, role, user, users, words};
+use crate::values::{body, cid, conv, data, history, kind, opt, patch, reaction, role, user, users, words};
 
 /// Returns one strategy for each event.
 pub(crate) fn strategies() -> Vec<BoxedStrategy<Event>> {
@@ -83,6 +83,8 @@ pub(crate) fn conv_shape() -> impl Strategy<Value = ConversationSnapshot> {
                     }),
                     events: events.map(|events| events.iter().map(raw).collect()),
                     gap,
+                    data: None,
+                    users: UserCards::new(),
                 }
             },
         )
@@ -103,17 +105,27 @@ fn member() -> impl Strategy<Value = MemberEvent> {
         MembershipChange::Unban,
         MembershipChange::Role,
     ]);
-    (conv(), any::<(u64, u64)>(), user(), user(), opt(role()), change).prop_map(
-        |(conversation, (seq, timestamp_ms), user, member, role, change)| MemberEvent {
-            conversation,
-            seq,
-            timestamp_ms,
-            user,
-            member,
-            role,
-            change,
-        },
+    (
+        conv(),
+        any::<(u64, u64)>(),
+        user(),
+        user(),
+        opt(role()),
+        change,
+        patch(data()),
     )
+        .prop_map(
+            |(conversation, (seq, timestamp_ms), user, member, role, change, data)| MemberEvent {
+                conversation,
+                seq,
+                timestamp_ms,
+                user,
+                member,
+                role,
+                change,
+                data,
+            },
+        )
 }
 
 fn changes() -> Vec<BoxedStrategy<Event>> {
@@ -153,14 +165,15 @@ fn changes() -> Vec<BoxedStrategy<Event>> {
             }
         },
     );
-    let meta = (head(), opt(words()), opt(history())).prop_map(
-        |((conversation, (seq, _, timestamp_ms), user), title, history)| MetadataEvent {
+    let meta = (head(), opt(words()), opt(history()), patch(data())).prop_map(
+        |((conversation, (seq, _, timestamp_ms), user), title, history, data)| MetadataEvent {
             conversation,
             seq,
             timestamp_ms,
             user,
             title,
             history,
+            data,
         },
     );
     vec![
@@ -206,6 +219,9 @@ fn ephemeral() -> Vec<BoxedStrategy<Event>> {
     vec![
         typing.prop_map(Event::Typing).boxed(),
         presence.prop_map(Event::Presence).boxed(),
+        (user(), any::<u64>())
+            .prop_map(|(user, version)| Event::Profile(ProfileEvent { user, version }))
+            .boxed(),
         receipt.prop_map(Event::Receipt).boxed(),
         activity.prop_map(Event::Activity).boxed(),
         words()

@@ -4,12 +4,13 @@ use proptest::prelude::*;
 use protocol::response::{
     Ack, ConversationList, ConversationListItem, ConversationMember, DirectPeer, ErrorResponse,
     HeartbeatResponse, HelloResponse, HistoryResponse, MeResponse, MembersResponse, NotResumed, OkResponse,
-    ReadyResponse, SessionLimits, SyncResponse, SyncResponseItem,
+    ReadyResponse, SessionLimits, SyncResponse, SyncResponseItem, UserCard, UserCards, UserProfile,
+    UsersResponse,
 };
 use protocol::{ErrorCode, Response};
 
 use crate::events::{conv_shape, msg, raw};
-use crate::values::{cid, conv, group_invite, kind, opt, role, user, words};
+use crate::values::{cid, conv, data, group_invite, kind, opt, role, user, words};
 
 /// Returns one strategy for each response.
 pub(crate) fn strategies() -> Vec<BoxedStrategy<Response>> {
@@ -29,14 +30,51 @@ pub(crate) fn strategies() -> Vec<BoxedStrategy<Response>> {
         hist().prop_map(Response::Hist).boxed(),
         members().prop_map(Response::Members).boxed(),
         delta().prop_map(Response::Delta).boxed(),
-        (user(), group_invite())
-            .prop_map(|(user, group_invite)| Response::Me(MeResponse { user, group_invite }))
+        (group_invite(), profile())
+            .prop_map(|(group_invite, profile)| MeResponse {
+                user: profile.user,
+                group_invite,
+                name: profile.name,
+                avatar: profile.avatar,
+                data: profile.data,
+                version: Some(profile.version),
+            })
+            .prop_map(Response::Me)
+            .boxed(),
+        proptest::collection::vec(profile(), 0..3)
+            .prop_map(|items| Response::Users(UsersResponse { items }))
             .boxed(),
         any::<u64>()
             .prop_map(|timestamp_ms| Response::Hb(HeartbeatResponse { timestamp_ms }))
             .boxed(),
         err.prop_map(Response::Err).boxed(),
     ]
+}
+
+fn profile() -> impl Strategy<Value = UserProfile> {
+    (user(), opt(words()), opt(words()), opt(data()), any::<u64>()).prop_map(
+        |(user, name, avatar, data, version)| UserProfile {
+            user,
+            name,
+            avatar,
+            data,
+            version,
+        },
+    )
+}
+
+fn cards() -> impl Strategy<Value = UserCards> {
+    proptest::collection::vec(profile(), 0..3).prop_map(|profiles| {
+        let card = |profile: UserProfile| UserCard {
+            name: profile.name,
+            avatar: profile.avatar,
+            version: profile.version,
+        };
+        let cards = profiles
+            .into_iter()
+            .map(|profile| (profile.user.clone(), card(profile)));
+        cards.collect()
+    })
 }
 
 fn hello() -> impl Strategy<Value = HelloResponse> {
@@ -107,8 +145,8 @@ fn inbox() -> impl Strategy<Value = ConversationList> {
             stale: flags[2],
         },
     );
-    (proptest::collection::vec(item, 0..3), opt(words()))
-        .prop_map(|(items, next)| ConversationList { items, next })
+    (proptest::collection::vec(item, 0..3), opt(words()), cards())
+        .prop_map(|(items, next, users)| ConversationList { items, next, users })
 }
 
 fn hist() -> impl Strategy<Value = HistoryResponse> {
@@ -126,17 +164,17 @@ fn hist() -> impl Strategy<Value = HistoryResponse> {
 }
 
 fn members() -> impl Strategy<Value = MembersResponse> {
-    let member =
-        (user(), role(), opt(any::<u64>()), opt(any::<u64>())).prop_map(|(user, role, delivered, read)| {
-            ConversationMember {
-                user,
-                role,
-                delivered,
-                read,
-            }
-        });
-    (proptest::collection::vec(member, 0..3), opt(words()))
-        .prop_map(|(items, next)| MembersResponse { items, next })
+    let member = (user(), role(), opt(any::<u64>()), opt(any::<u64>()), opt(data())).prop_map(
+        |(user, role, delivered, read, data)| ConversationMember {
+            user,
+            role,
+            delivered,
+            read,
+            data,
+        },
+    );
+    (proptest::collection::vec(member, 0..3), opt(words()), cards())
+        .prop_map(|(items, next, users)| MembersResponse { items, next, users })
 }
 
 fn delta() -> impl Strategy<Value = SyncResponse> {

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use protocol::{
-    Body, ClientMessageId, ConversationId, ConversationKind, GroupInvite, HistoryVisibility, Role, UserId,
-    text,
+    Body, ClientMessageId, ConversationId, ConversationKind, CustomData, FieldPatch, GroupInvite,
+    HistoryVisibility, Role, UserId, text,
 };
 
 pub(crate) fn user() -> impl Strategy<Value = UserId> {
@@ -31,6 +31,22 @@ pub(crate) fn body() -> impl Strategy<Value = Body> {
         ))
         .unwrap()
     })
+}
+
+pub(crate) fn data() -> impl Strategy<Value = CustomData> {
+    body()
+        .prop_map(|body| CustomData::new(body.as_str()).unwrap())
+        .prop_filter("at most 4 KiB", |data| data.as_str().len() <= 4 * 1024)
+}
+
+pub(crate) fn patch<T: std::fmt::Debug + Clone + 'static>(
+    of: impl Strategy<Value = T> + 'static,
+) -> impl Strategy<Value = FieldPatch<T>> {
+    prop_oneof![
+        Just(FieldPatch::Keep),
+        Just(FieldPatch::Remove),
+        of.prop_map(FieldPatch::Set)
+    ]
 }
 
 pub(crate) fn opt<T: std::fmt::Debug + Clone>(

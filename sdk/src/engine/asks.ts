@@ -17,19 +17,19 @@ interface Ask {
 }
 
 export class Asks {
-  private readonly open = new Map<number, Ask>();
+  readonly #open = new Map<number, Ask>();
 
   constructor(private readonly id: () => number) {}
 
   /** Adds a query. `done` gets the answer or the final refusal. */
   add(command: Query, done: (answer: ServerAnswer) => void, session = false): void {
-    this.open.set(this.id(), { command, done, session, sent: false, at: 0 });
+    this.#open.set(this.id(), { command, done, session, sent: false, at: 0 });
   }
 
   /** Returns the queries to send now. */
   due(now: number): (Query & { id: number })[] {
     const out: (Query & { id: number })[] = [];
-    for (const [id, ask] of this.open) {
+    for (const [id, ask] of this.#open) {
       if (ask.sent || now < ask.at) continue;
       ask.sent = true;
       out.push({ ...ask.command, id });
@@ -39,29 +39,29 @@ export class Asks {
 
   /** Returns false if the answer is of no query. */
   answered(id: number, answer: ServerAnswer, now: number): boolean {
-    const ask = this.open.get(id);
+    const ask = this.#open.get(id);
     if (!ask) return false;
     if (answer.t === "err" && answer.temp) {
       ask.sent = false;
       ask.at = now + ((answer as ErrAnswer).retry_ms ?? 1_000);
     } else {
-      this.open.delete(id);
+      this.#open.delete(id);
       ask.done(answer);
     }
     return true;
   }
 
   lost(): void {
-    for (const ask of this.open.values()) ask.sent = false;
+    for (const ask of this.#open.values()) ask.sent = false;
   }
 
   newSession(): void {
-    for (const [id, ask] of this.open) if (ask.session) this.open.delete(id);
+    for (const [id, ask] of this.#open) if (ask.session) this.#open.delete(id);
   }
 
   next(): number {
     let at = Infinity;
-    for (const ask of this.open.values()) if (!ask.sent) at = Math.min(at, ask.at);
+    for (const ask of this.#open.values()) if (!ask.sent) at = Math.min(at, ask.at);
     return at;
   }
 }

@@ -36,26 +36,26 @@ export class Connection {
   session: SessionState = { n: 0, device: "", instance: "" };
   /** Number of the present socket; frames of others are ignored. */
   conn = 0;
-  private sockets = 0;
-  private urlAt = 0;
-  private attempt = 0;
-  private token?: string;
-  private tokenAsked = false;
-  private reason: TokenReason = "first";
+  #sockets = 0;
+  #urlAt = 0;
+  #attempt = 0;
+  #token?: string;
+  #tokenAsked = false;
+  #reason: TokenReason = "first";
   /** A refused token was replaced once; a second refusal ends it. */
-  private replaced = false;
-  private running = false;
-  private online = true;
-  private liveSince = Infinity;
-  private skew = 0;
-  private hbMs = 30_000;
-  private bye?: number;
+  #replaced = false;
+  #running = false;
+  #online = true;
+  #liveSince = Infinity;
+  #skew = 0;
+  #hbMs = 30_000;
+  #bye?: number;
   // Deadlines, in milliseconds of the host's clock.
-  private dialBy = Infinity;
-  private hbAt = Infinity;
-  private deadBy = Infinity;
-  private renewAt = Infinity;
-  private authAt = Infinity;
+  #dialBy = Infinity;
+  #hbAt = Infinity;
+  #deadBy = Infinity;
+  #renewAt = Infinity;
+  #authAt = Infinity;
 
   constructor(
     private readonly urls: readonly string[],
@@ -68,83 +68,83 @@ export class Connection {
   }
 
   start(now: number): void {
-    if (this.running) return;
-    this.running = true;
-    this.replaced = false;
-    this.attempt = 0;
-    this.dial(now);
+    if (this.#running) return;
+    this.#running = true;
+    this.#replaced = false;
+    this.#attempt = 0;
+    this.#dial(now);
   }
 
   stop(now: number): void {
-    this.running = false;
-    this.hangUp();
+    this.#running = false;
+    this.#hangUp();
     this.enter("offline", now);
   }
 
   /** The device is online again, or the page became visible. */
   wake(now: number): void {
-    this.online = true;
+    this.#online = true;
     if (this.retryAt < Infinity) this.retryAt = now;
     else if (this.ready) {
-      this.beat(now);
-      this.deadBy = Math.min(this.deadBy, now + PROBE_MS);
+      this.#beat(now);
+      this.#deadBy = Math.min(this.#deadBy, now + PROBE_MS);
     }
   }
 
   offline(now: number): void {
-    this.online = false;
+    this.#online = false;
     if (this.phase === "waiting") this.enter("offline", now);
   }
 
   gotToken(token: string, now: number): void {
-    this.tokenAsked = false;
-    this.token = token;
-    if (this.ready) this.authenticate(now);
-    else if (this.running && this.stage === "idle" && this.retryAt === Infinity && this.phase === "connecting") this.open(now);
+    this.#tokenAsked = false;
+    this.#token = token;
+    if (this.ready) this.#authenticate(now);
+    else if (this.#running && this.stage === "idle" && this.retryAt === Infinity && this.phase === "connecting") this.#open(now);
   }
 
   noToken(final: boolean, why: string, now: number): void {
-    this.tokenAsked = false;
-    if (!this.running) return;
+    this.#tokenAsked = false;
+    if (!this.#running) return;
     if (this.ready) {
       // The present token may hold for a while: the next attempt comes before the server closes.
-      this.renewAt = final ? Infinity : now + this.backoff();
+      this.#renewAt = final ? Infinity : now + this.#backoff();
       return;
     }
     this.why = why;
-    if (final) this.refuse("refused", now);
-    else this.wait(now);
+    if (final) this.#refuse("refused", now);
+    else this.#wait(now);
   }
 
   /** Any frame shows that the socket lives. */
   inbound(): void {
-    this.deadBy = Infinity;
+    this.#deadBy = Infinity;
   }
 
   hello(hello: HelloAnswer, now: number): void {
     if (this.stage !== "dialing") return;
     this.stage = "greeted";
     this.node = hello.server;
-    this.hbMs = hello.hb_ms;
-    this.skew = hello.time - now;
-    this.authenticate(now);
+    this.#hbMs = hello.hb_ms;
+    this.#skew = hello.time - now;
+    this.#authenticate(now);
   }
 
   /** Returns true if a session begins or goes on, false if the token was renewed. */
   gotReady(ready: ReadyAnswer, now: number): boolean {
     const begins = this.stage !== "ready";
     this.stage = "ready";
-    this.dialBy = this.authAt = Infinity;
+    this.#dialBy = this.#authAt = Infinity;
     this.session.sid = ready.sid;
-    this.replaced = false;
-    const end = expiry(this.token);
+    this.#replaced = false;
+    const end = expiry(this.#token);
     // A tenth of the life time, at least 5 s, before the end.
-    const life = end - (now + this.skew);
-    this.renewAt = end < Infinity ? now + Math.max(1_000, life - Math.max(5_000, life / 10)) : Infinity;
+    const life = end - (now + this.#skew);
+    this.#renewAt = end < Infinity ? now + Math.max(1_000, life - Math.max(5_000, life / 10)) : Infinity;
     if (begins) {
       this.session.n = ready.n;
-      this.liveSince = now;
-      this.hbAt = now + this.hbMs;
+      this.#liveSince = now;
+      this.#hbAt = now + this.#hbMs;
       delete this.why;
     }
     return begins;
@@ -152,55 +152,55 @@ export class Connection {
 
   /** The refusal of `auth`. What the server closes for is decided by the close code that follows. */
   authRefused(err: ErrAnswer, now: number): void {
-    if (err.code === "token_expired") this.reason = "expired";
+    if (err.code === "token_expired") this.#reason = "expired";
     if (err.code === "rate_limited") {
-      this.authAt = now + (err.retry_ms ?? 1_000);
-      this.dialBy = Infinity;
+      this.#authAt = now + (err.retry_ms ?? 1_000);
+      this.#dialBy = Infinity;
     }
     this.why = err.code;
   }
 
   gotBye(bye: ByeEvent): void {
-    this.bye = bye.retry_ms;
+    this.#bye = bye.retry_ms;
   }
 
   closed(code: number, reason: string, now: number): void {
-    const announced = retryOf(reason) ?? this.bye;
-    if (now - this.liveSince >= STABLE_MS) this.attempt = 0;
-    this.reset();
+    const announced = retryOf(reason) ?? this.#bye;
+    if (now - this.#liveSince >= STABLE_MS) this.#attempt = 0;
+    this.#reset();
     this.why = `closed ${code}`;
-    if (!this.running) return;
+    if (!this.#running) return;
     if (code >= 4200 || BROKEN.includes(code)) delete this.session.sid;
     if (code >= 4400 && code < 4600) {
-      if (code !== 4401 || this.replaced) {
-        if (code === 4403) this.emit("revoked", { code });
-        return this.refuse(code === 4409 ? "displaced" : "refused", now);
+      if (code !== 4401 || this.#replaced) {
+        if (code === 4403) this.#emit("revoked", { code });
+        return this.#refuse(code === 4409 ? "displaced" : "refused", now);
       }
-      this.replaced = true;
-      this.renounce("refused");
-    } else if (code === 4201) this.renounce("expired");
-    this.wait(now, announced);
+      this.#replaced = true;
+      this.#renounce("refused");
+    } else if (code === 4201) this.#renounce("expired");
+    this.#wait(now, announced);
   }
 
   /** Does what is due. */
   tick(now: number): void {
-    if (now >= this.retryAt) this.dial(now);
-    if (now >= this.dialBy || now >= this.deadBy) {
-      this.hangUp();
+    if (now >= this.retryAt) this.#dial(now);
+    if (now >= this.#dialBy || now >= this.#deadBy) {
+      this.#hangUp();
       this.closed(1006, "", now);
       this.why = "no answer";
     }
     if (!this.conn) return;
-    if (now >= this.authAt) this.authenticate(now);
-    if (now >= this.hbAt) this.beat(now);
-    if (now >= this.renewAt) {
-      this.renewAt = Infinity;
-      this.askToken("expiring");
+    if (now >= this.#authAt) this.#authenticate(now);
+    if (now >= this.#hbAt) this.#beat(now);
+    if (now >= this.#renewAt) {
+      this.#renewAt = Infinity;
+      this.#askToken("expiring");
     }
   }
 
   next(): number {
-    return Math.min(this.retryAt, this.dialBy, this.hbAt, this.deadBy, this.renewAt, this.authAt);
+    return Math.min(this.retryAt, this.#dialBy, this.#hbAt, this.#deadBy, this.#renewAt, this.#authAt);
   }
 
   enter(phase: Phase, now: number): void {
@@ -208,87 +208,87 @@ export class Connection {
     this.phase = phase;
   }
 
-  private dial(now: number): void {
+  #dial(now: number): void {
     this.retryAt = Infinity;
     this.enter("connecting", now);
-    if (this.token) this.open(now);
-    else this.askToken(this.reason);
+    if (this.#token) this.#open(now);
+    else this.#askToken(this.#reason);
   }
 
-  private open(now: number): void {
+  #open(now: number): void {
     this.stage = "dialing";
-    this.conn = ++this.sockets;
-    this.dialBy = now + DIAL_MS;
-    const base = this.urls[this.urlAt % this.urls.length] ?? "";
+    this.conn = ++this.#sockets;
+    this.#dialBy = now + DIAL_MS;
+    const base = this.urls[this.#urlAt % this.urls.length] ?? "";
     this.out({ t: "connect", conn: this.conn, url: `${base.replace(/^http/, "ws").replace(/\/+$/, "")}/v1/ws` });
   }
 
-  private authenticate(now: number): void {
+  #authenticate(now: number): void {
     if (this.stage === "greeted") this.stage = "auth";
-    this.authAt = Infinity;
+    this.#authAt = Infinity;
     const { sid, n, device, instance } = this.session;
     const resume = sid && !this.ready ? { sid, n } : undefined;
-    this.sendFrame({ t: "auth", id: AUTH_ID, token: this.token, device, instance, resume });
-    if (!this.ready) this.dialBy = now + DIAL_MS;
+    this.#sendFrame({ t: "auth", id: AUTH_ID, token: this.#token, device, instance, resume });
+    if (!this.ready) this.#dialBy = now + DIAL_MS;
   }
 
-  private beat(now: number): void {
-    this.sendFrame({ t: "hb", n: this.session.n });
-    this.hbAt = now + this.hbMs;
-    if (this.deadBy === Infinity) this.deadBy = now + DEAD_MS;
+  #beat(now: number): void {
+    this.#sendFrame({ t: "hb", n: this.session.n });
+    this.#hbAt = now + this.#hbMs;
+    if (this.#deadBy === Infinity) this.#deadBy = now + DEAD_MS;
   }
 
-  private sendFrame(frame: object): void {
+  #sendFrame(frame: object): void {
     this.out({ t: "send", conn: this.conn, text: JSON.stringify(frame) });
   }
 
-  private askToken(reason: TokenReason): void {
-    if (this.tokenAsked) return;
-    this.tokenAsked = true;
+  #askToken(reason: TokenReason): void {
+    if (this.#tokenAsked) return;
+    this.#tokenAsked = true;
     this.out({ t: "token", reason });
   }
 
-  private renounce(reason: TokenReason): void {
-    delete this.token;
-    this.reason = reason;
+  #renounce(reason: TokenReason): void {
+    this.#token = undefined;
+    this.#reason = reason;
   }
 
-  private refuse(phase: "refused" | "displaced", now: number): void {
-    this.running = false;
-    this.reset();
+  #refuse(phase: "refused" | "displaced", now: number): void {
+    this.#running = false;
+    this.#reset();
     this.enter(phase, now);
-    if (phase === "displaced") this.emit("displaced", {});
+    if (phase === "displaced") this.#emit("displaced", {});
   }
 
-  private emit(name: EventName, data: unknown): void {
+  #emit(name: EventName, data: unknown): void {
     this.out({ t: "emit", name, data });
   }
 
-  private wait(now: number, announced?: number): void {
-    this.urlAt++;
-    const delay = announced ?? this.backoff();
-    this.attempt++;
+  #wait(now: number, announced?: number): void {
+    this.#urlAt++;
+    const delay = announced ?? this.#backoff();
+    this.#attempt++;
     this.retryAt = now + delay;
-    this.enter(this.online ? "waiting" : "offline", now);
+    this.enter(this.#online ? "waiting" : "offline", now);
   }
 
   /** Full jitter between the bounds. */
-  private backoff(): number {
-    const cap = Math.min(BACKOFF_MAX, 2 * BACKOFF_MIN * 2 ** this.attempt);
+  #backoff(): number {
+    const cap = Math.min(BACKOFF_MAX, 2 * BACKOFF_MIN * 2 ** this.#attempt);
     return Math.round(BACKOFF_MIN + this.random() * (cap - BACKOFF_MIN));
   }
 
-  private hangUp(): void {
+  #hangUp(): void {
     if (this.conn) this.out({ t: "close", conn: this.conn });
-    this.reset();
+    this.#reset();
   }
 
-  private reset(): void {
+  #reset(): void {
     this.stage = "idle";
     this.conn = 0;
-    delete this.bye;
-    this.liveSince = Infinity;
-    this.retryAt = this.dialBy = this.hbAt = this.deadBy = this.renewAt = this.authAt = Infinity;
+    this.#bye = undefined;
+    this.#liveSince = Infinity;
+    this.retryAt = this.#dialBy = this.#hbAt = this.#deadBy = this.#renewAt = this.#authAt = Infinity;
   }
 }
 

@@ -1,5 +1,6 @@
 // One conversation as this client knows it: position, row of the inbox, cursors, and the events while somebody looks.
 
+import type { StoreOp } from "../store.js";
 import type { ConversationListItem, ConversationMember, ConversationSnapshot, LogEvent, Role } from "../wire/index.js";
 import { fold } from "./fold.js";
 import type { ConversationLog } from "./log.js";
@@ -51,18 +52,20 @@ export class ConversationState {
   /** The counts are those of an older read position, and only the server knows better. */
   uncertain = false;
   /** Position up to which `unread` counts. */
-  private countedTo = 0;
+  #countedTo = 0;
 
   constructor(readonly c: string) {}
 
-  static restore(c: string, row: StoredRow): ConversationState {
-    const state = new ConversationState(c);
-    return Object.assign(state, row);
+  static restore(c: string, { countedTo, ...row }: StoredRow): ConversationState {
+    const state = Object.assign(new ConversationState(c), row);
+    state.#countedTo = countedTo;
+    return state;
   }
 
   stored(): StoredRow | undefined {
     if (!this.info || this.s < 0) return undefined;
-    const { info, s, kept, countedTo, wantRead, at } = this;
+    const { info, s, kept, wantRead, at } = this;
+    const countedTo = this.#countedTo;
     return { info, s, kept, countedTo, wantRead, at };
   }
 
@@ -71,30 +74,30 @@ export class ConversationState {
     const { last = null, stale = false } = item;
     if (stale && this.info) this.info = { ...this.info, stale };
     if (stale) return;
-    const newer = this.info && this.countedTo > (last?.s ?? 0);
-    this.describe(item);
+    const newer = this.info && this.#countedTo > (last?.s ?? 0);
+    this.#describe(item);
     if (!newer) {
-      this.countedTo = last?.s ?? 0;
+      this.#countedTo = last?.s ?? 0;
       this.uncertain = false;
-      this.update({ last: lastMessage(last), unread: item.unread ?? 0, mentions: item.mentions ?? 0 });
+      this.#update({ last: lastMessage(last), unread: item.unread ?? 0, mentions: item.mentions ?? 0 });
     }
     this.hint = last?.s ?? 0;
     this.at = Math.max(this.at, last?.ts ?? 0);
     const read = this.info?.read ?? 0;
-    if (read > (item.read ?? 0)) this.recount(read);
+    if (read > (item.read ?? 0)) this.#recount(read);
   }
 
   /** Takes a `conv`, without its events. */
   fromSnapshot(conv: ConversationSnapshot): void {
     const old = this.info;
-    this.describe(conv);
+    this.#describe(conv);
     if (!old) {
       this.at = conv.last.ts;
-      this.countedTo = conv.read;
-    } else if (conv.read > old.read) this.recount(conv.read);
+      this.#countedTo = conv.read;
+    } else if (conv.read > old.read) this.#recount(conv.read);
   }
 
-  private describe(from: ConversationSnapshot | ConversationListItem): void {
+  #describe(from: ConversationSnapshot | ConversationListItem): void {
     const { peer } = from;
     const old = this.info;
     if (peer) this.cursor(peer.u, peer.delivered, peer.read);
@@ -117,7 +120,7 @@ export class ConversationState {
     } as ConversationInfo;
   }
 
-  private update(change: Partial<ConversationInfo>): void {
+  #update(change: Partial<ConversationInfo>): void {
     this.info = { ...(this.info as ConversationInfo), ...change };
   }
 
@@ -142,11 +145,11 @@ export class ConversationState {
     this.log?.append(event);
     const info = this.info;
     if (!info) return;
-    if (event.t === "msg") this.counted(event, me);
-    else if (event.t === "edit" || event.t === "del") this.changed(event);
-    else if (event.t === "member") this.membership(event, me);
+    if (event.t === "msg") this.#counted(event, me);
+    else if (event.t === "edit" || event.t === "del") this.#changed(event);
+    else if (event.t === "member") this.#membership(event, me);
     else if (event.t === "meta") {
-      this.update({
+      this.#update({
         title: event.title == null ? info.title : event.title || null,
         history: event.history ?? info.history,
       });
@@ -159,17 +162,17 @@ export class ConversationState {
     this.kept = events[0]?.s ?? position + 1;
     this.loading = false;
     if (this.log) this.log.restart(events, position);
-    const counted = this.countedTo;
+    const counted = this.#countedTo;
     for (const event of events) {
-      if (event.t === "msg" && event.s > counted) this.counted(event, me);
+      if (event.t === "msg" && event.s > counted) this.#counted(event, me);
     }
   }
 
   /** Moves the user's own read position. Returns true if the counts have to be asked for. */
   read(s: number): boolean {
     if (!this.info || s <= this.info.read) return false;
-    this.update({ read: s, delivered: Math.max(s, this.info.delivered) });
-    return this.recount(s);
+    this.#update({ read: s, delivered: Math.max(s, this.info.delivered) });
+    return this.#recount(s);
   }
 
   cursor(u: string, delivered: number, read: number): void {
@@ -196,37 +199,37 @@ export class ConversationState {
     else this.typing.delete(u);
   }
 
-  private counted(event: LogEvent & { t: "msg" }, me: string): void {
+  #counted(event: LogEvent & { t: "msg" }, me: string): void {
     const { s, u } = event;
     const info = this.info as ConversationInfo;
     this.at = Math.max(this.at, event.ts);
     this.typing.delete(u);
-    this.update({ last: lastMessage(event) });
-    if (s > this.countedTo) {
-      this.countedTo = s;
+    this.#update({ last: lastMessage(event) });
+    if (s > this.#countedTo) {
+      this.#countedTo = s;
       // A send moves the sender's own cursors to it, on the server too.
-      if (u === me) this.update({ read: Math.max(info.read, s), delivered: Math.max(info.delivered, s), unread: 0, mentions: 0 });
+      if (u === me) this.#update({ read: Math.max(info.read, s), delivered: Math.max(info.delivered, s), unread: 0, mentions: 0 });
       else if (s > info.read && !event.deleted) {
-        this.update({ unread: info.unread + 1, mentions: info.mentions + (event.mentions?.includes(me) ? 1 : 0) });
+        this.#update({ unread: info.unread + 1, mentions: info.mentions + (event.mentions?.includes(me) ? 1 : 0) });
       }
     }
     if (u !== me) this.cursor(u, s, s);
   }
 
-  private changed(event: LogEvent & { t: "edit" | "del" }): void {
+  #changed(event: LogEvent & { t: "edit" | "del" }): void {
     const { last, read, unread } = this.info as ConversationInfo;
     const deleted = event.t === "del";
     if (last?.s === event.of) {
-      this.update({ last: { ...last, b: deleted ? {} : event.b, deleted: last.deleted || deleted || !!event.deleted } });
+      this.#update({ last: { ...last, b: deleted ? {} : event.b, deleted: last.deleted || deleted || !!event.deleted } });
     }
-    if (deleted && event.of > read && unread > 0) this.update({ unread: unread - 1 });
+    if (deleted && event.of > read && unread > 0) this.#update({ unread: unread - 1 });
   }
 
-  private membership({ who, role, why }: LogEvent & { t: "member" }, me: string): void {
+  #membership({ who, role, why }: LogEvent & { t: "member" }, me: string): void {
     const { members } = this.info as ConversationInfo;
     const step = ["join", "invite"].includes(why) ? 1 : ["leave", "kick"].includes(why) ? -1 : 0;
-    if (members != null) this.update({ members: members + step });
-    if (who === me) this.update({ role: role ?? null });
+    if (members != null) this.#update({ members: members + step });
+    if (who === me) this.#update({ role: role ?? null });
     if (!role) this.members.delete(who);
     else if (this.membersRead) {
       this.cursor(who, 0, 0);
@@ -235,19 +238,19 @@ export class ConversationState {
   }
 
   /** Counts what is unread above a new read position. Returns true if the events at hand do not suffice. */
-  private recount(read: number): boolean {
-    if (read >= this.countedTo) {
+  #recount(read: number): boolean {
+    if (read >= this.#countedTo) {
       this.uncertain = false;
-      this.update({ unread: 0, mentions: 0 });
+      this.#update({ unread: 0, mentions: 0 });
       return false;
     }
     const live = this.log?.live;
     this.uncertain = !live || live.lo > read + 1;
     if (!live || this.uncertain) return true;
     // Counted by the events at hand: those of the inbox that are not applied yet count when they are.
-    this.countedTo = this.s;
+    this.#countedTo = this.s;
     const unread = fold(live.events).filter((message) => message.s > read && !message.deleted).length;
-    this.update({ unread, mentions: Math.min((this.info as ConversationInfo).mentions, unread) });
+    this.#update({ unread, mentions: Math.min((this.info as ConversationInfo).mentions, unread) });
     return false;
   }
 }
@@ -255,4 +258,13 @@ export class ConversationState {
 function lastMessage(event: LogEvent | null | undefined): LastMessage | null {
   if (event?.t !== "msg") return null;
   return { s: event.s, ts: event.ts, u: event.u, b: event.b, deleted: event.deleted ?? false };
+}
+
+export function eventKey(c: string, s: number): string {
+  return `ev/${c}/${String(s).padStart(16, "0")}`;
+}
+
+/** The write of an event. */
+export function stored(event: LogEvent): StoreOp {
+  return { put: eventKey(event.c, event.s), value: event };
 }

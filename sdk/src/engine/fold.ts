@@ -16,14 +16,17 @@ export interface FoldedMessage {
   editedTs?: number;
   /** Users by reaction. */
   reactions: Readonly<Record<string, readonly string[]>>;
-  /** Position of the last event that changed the message. */
+  /** Position of the last event that changed the message; beyond the log for changes that are on their way. */
   changed: number;
 }
 
-/** Folds the events of a segment into its messages, ascending. */
-export function fold(events: readonly LogEvent[]): FoldedMessage[] {
+/** A change of the message at `of`. */
+export type MessageChange = LogEvent & { of: number };
+
+/** Folds the events of a segment into its messages, ascending. Changes that the log does not have yet come last. */
+export function fold(events: readonly LogEvent[], unsettled: readonly MessageChange[] = []): FoldedMessage[] {
   const by = new Map<number, FoldedMessage>();
-  for (const event of events) {
+  for (const event of [...events, ...unsettled]) {
     if (event.t === "msg") by.set(event.s, message(event));
     else if ("of" in event) {
       const target = by.get(event.of);
@@ -45,7 +48,7 @@ function message(event: LogEvent & { t: "msg" }): FoldedMessage {
   };
 }
 
-function change(target: FoldedMessage, event: LogEvent & { of: number }): void {
+function change(target: FoldedMessage, event: MessageChange): void {
   target.changed = event.s;
   if (event.t === "edit" && !target.deleted) {
     target.b = event.b;

@@ -2,7 +2,7 @@
 // positions.
 
 import type { HistAnswer, ServerAnswer } from "../wire/index.js";
-import type { ConversationState } from "./conversation.js";
+import { type ConversationState, STORED_EVENTS, stored } from "./conversation.js";
 import type { Surroundings } from "./conversations.js";
 
 const PAGE = 50;
@@ -13,9 +13,12 @@ const CLOCK_MS = 3_600_000;
 
 export class History {
   /** Callers per page in flight. */
-  private readonly waiting = new Map<string, (() => void)[]>();
+  readonly #waiting = new Map<string, (() => void)[]>();
 
-  constructor(private readonly around: Surroundings) {}
+  constructor(
+    private readonly around: Surroundings,
+    private readonly changed: (state: ConversationState) => void,
+  ) {}
 
   /** Asks for older events if a window has only a few. */
   fill(state: ConversationState): void {
@@ -31,16 +34,16 @@ export class History {
     if (!log || state.s < 0 || (segment && (newer ? segment === log.live : segment.start))) return done();
     const bound = segment ? (newer ? { after: segment.hi } : { before: segment.lo }) : { after: (at ?? 1) - 1 };
     const key = `${c}/${JSON.stringify(bound)}`;
-    const others = this.waiting.get(key);
+    const others = this.#waiting.get(key);
     if (others) {
       others.push(done);
       return;
     }
-    this.waiting.set(key, [done]);
+    this.#waiting.set(key, [done]);
     this.around.asks.add({ t: "hist", c, limit: PAGE, ...bound }, (answer) => {
-      if (answer.t === "hist") this.join(state, answer, bound);
-      const callers = this.waiting.get(key) ?? [];
-      this.waiting.delete(key);
+      if (answer.t === "hist") this.#join(state, answer, bound);
+      const callers = this.#waiting.get(key) ?? [];
+      this.#waiting.delete(key);
       for (const call of callers) call();
     });
   }
@@ -76,7 +79,7 @@ export class History {
     next();
   }
 
-  private join(state: ConversationState, answer: HistAnswer, bound: { before?: number; after?: number }): void {
+  #join(state: ConversationState, answer: HistAnswer, bound: { before?: number; after?: number }): void {
     const { log } = state;
     if (!log) return;
     const first = answer.events[0];
@@ -85,6 +88,10 @@ export class History {
       const start = !answer.more;
       log.join(answer.events, first ? first.s : bound.before, bound.before - 1, start);
     } else if (last) log.join(answer.events, (bound.after ?? 0) + 1, last.s, false);
-    this.around.touch(`m/${state.c}`);
+    // The newest events are kept for the next start of the page.
+    const lo = Math.max(log.live.lo, state.s - STORED_EVENTS + 1);
+    for (const event of log.live.events) if (event.s >= lo && event.s < state.kept) this.around.store(stored(event));
+    state.kept = Math.min(state.kept, lo);
+    this.changed(state);
   }
 }

@@ -37,13 +37,13 @@ export class ConversationLog {
     // A position beyond the log (a restored cluster) makes everything above the new position invalid.
     this.segments = this.segments.filter((old) => old.hi <= position && old.events.length > 0);
     this.segments.push({ lo: first ? first.s : position + 1, hi: position, events: [...events], start: false });
-    this.merge();
+    this.#merge();
   }
 
   /** Adds a page that covers everything from `lo` to `hi`. */
   join(page: readonly LogEvent[], lo: number, hi: number, start: boolean): void {
     this.segments.push({ lo: Math.min(lo, hi + 1), hi, events: [...page], start });
-    this.merge();
+    this.#merge();
   }
 
   /** Returns the segment that holds `s`, or ends right before it. */
@@ -61,7 +61,7 @@ export class ConversationLog {
     this.segments = [{ lo, hi: live.hi, events, start: live.start && !cut }];
   }
 
-  private merge(): void {
+  #merge(): void {
     const out: Segment[] = [];
     for (const next of this.segments.sort((a, b) => a.hi - b.hi || a.lo - b.lo)) {
       let into = next;

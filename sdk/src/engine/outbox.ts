@@ -42,12 +42,12 @@ interface Lane {
 export class Outbox {
   /** In the order in which they were made. */
   items: OutgoingItem[] = [];
-  private readonly lanes = new Map<string, Lane>();
-  private readonly flights = new Map<number, OutgoingItem>();
-  private lastOrder = 0;
+  readonly #lanes = new Map<string, Lane>();
+  readonly #flights = new Map<number, OutgoingItem>();
+  #lastOrder = 0;
   /** The user's rate, as this client accounts for it: what is over it would be refused. */
-  private rate = { perMs: 0, burst: Infinity, tokens: Infinity, at: 0 };
-  private paceAt = Infinity;
+  #rate = { perMs: 0, burst: Infinity, tokens: Infinity, at: 0 };
+  #paceAt = Infinity;
 
   constructor(
     private readonly random: () => number,
@@ -63,8 +63,8 @@ export class Outbox {
   }
 
   add(item: Omit<OutgoingItem, "order" | "state" | "tries" | "stored">, now: number): OutgoingItem {
-    this.lastOrder = Math.max(this.lastOrder + 1, now * 1_000);
-    const added: OutgoingItem = { ...item, order: this.lastOrder, state: "queued", tries: 0, stored: false };
+    this.#lastOrder = Math.max(this.#lastOrder + 1, now * 1_000);
+    const added: OutgoingItem = { ...item, order: this.#lastOrder, state: "queued", tries: 0, stored: false };
     this.items.push(added);
     return added;
   }
@@ -74,7 +74,7 @@ export class Outbox {
     for (const item of items) {
       if (this.find(item.cid)) continue;
       this.items.push({ ...item, state: item.state === "failed" ? "failed" : "queued", stored: true });
-      this.lastOrder = Math.max(this.lastOrder, item.order);
+      this.#lastOrder = Math.max(this.#lastOrder, item.order);
     }
     this.items.sort((a, b) => a.order - b.order);
   }
@@ -85,12 +85,12 @@ export class Outbox {
 
   /** Takes the rate that the server named. The account outlives the connection. */
   limit(perSecond: number, burst: number, now: number): void {
-    this.refill(now);
-    this.rate = { perMs: perSecond / 1_000, burst, tokens: Math.min(burst, this.rate.tokens), at: now };
+    this.#refill(now);
+    this.#rate = { perMs: perSecond / 1_000, burst, tokens: Math.min(burst, this.#rate.tokens), at: now };
   }
 
-  private refill(now: number): void {
-    const { rate } = this;
+  #refill(now: number): void {
+    const rate = this.#rate;
     rate.tokens = Math.min(rate.burst, rate.tokens + Math.max(0, now - rate.at) * rate.perMs);
     rate.at = now;
   }
@@ -99,31 +99,31 @@ export class Outbox {
   due(now: number, id: () => number, held: (item: OutgoingItem) => boolean): [number, OutgoingItem][] {
     const out: [number, OutgoingItem][] = [];
     const blocked = new Set<string>();
-    this.refill(now);
-    this.paceAt = Infinity;
+    this.#refill(now);
+    this.#paceAt = Infinity;
     for (const item of this.items) {
-      if (this.flights.size >= SESSION_WINDOW) break;
+      if (this.#flights.size >= SESSION_WINDOW) break;
       const name = this.resolve(item.key);
       if (item.state !== "queued" || blocked.has(name)) continue;
-      const lane = this.lane(name);
+      const lane = this.#lane(name);
       if (lane.stopped && lane.inflight === 0 && now >= lane.retryAt) lane.stopped = false;
       if (!item.stored || lane.stopped || lane.inflight >= lane.window || held(item)) {
         // Later changes of the lane wait, too: order before speed.
         blocked.add(name);
         continue;
       }
-      if (this.rate.tokens < 1) {
-        this.paceAt = now + Math.ceil((1 - this.rate.tokens) / this.rate.perMs);
+      if (this.#rate.tokens < 1) {
+        this.#paceAt = now + Math.ceil((1 - this.#rate.tokens) / this.#rate.perMs);
         break;
       }
-      this.rate.tokens--;
+      this.#rate.tokens--;
       lane.inflight++;
       item.state = "pending";
       item.tries++;
       item.firstTry ??= now;
       delete item.nextTry;
       const number = id();
-      this.flights.set(number, item);
+      this.#flights.set(number, item);
       out.push([number, item]);
     }
     return out;
@@ -131,15 +131,15 @@ export class Outbox {
 
   /** Takes the answer of a change. Returns the item, with its new state, or nothing if the answer is of no change. */
   answered(id: number, answer: AckAnswer | ConvAnswer | ErrAnswer, now: number): OutgoingItem | undefined {
-    const item = this.flights.get(id);
+    const item = this.#flights.get(id);
     if (!item) return undefined;
-    this.flights.delete(id);
-    const lane = this.lane(this.resolve(item.key));
+    this.#flights.delete(id);
+    const lane = this.#lane(this.resolve(item.key));
     lane.inflight--;
     if (answer.t !== "err") lane.window = Math.min(LANE_WINDOW, lane.window * 2);
     // The own event was faster than the answer.
     if (item.state !== "pending") return undefined;
-    if (answer.t === "err") this.refused(item, lane, answer, now);
+    if (answer.t === "err") this.#refused(item, lane, answer, now);
     else this.done(item, answer.t === "ack" ? positionOf(answer) : {});
     return item;
   }
@@ -153,9 +153,9 @@ export class Outbox {
 
   /** Takes back everything in flight: its outcome is not known, and the same `cid` will tell. */
   lost(): void {
-    for (const item of this.flights.values()) if (item.state === "pending") item.state = "queued";
-    this.flights.clear();
-    for (const lane of this.lanes.values()) {
+    for (const item of this.#flights.values()) if (item.state === "pending") item.state = "queued";
+    this.#flights.clear();
+    for (const lane of this.#lanes.values()) {
       lane.inflight = 0;
       lane.stopped = false;
     }
@@ -167,22 +167,22 @@ export class Outbox {
       item.state = "queued";
       delete item.error;
     }
-    this.lane(this.resolve(item.key)).retryAt = 0;
+    this.#lane(this.resolve(item.key)).retryAt = 0;
   }
 
   next(): number {
-    let at = this.paceAt;
-    for (const lane of this.lanes.values()) if (lane.stopped && lane.inflight === 0) at = Math.min(at, lane.retryAt);
+    let at = this.#paceAt;
+    for (const lane of this.#lanes.values()) if (lane.stopped && lane.inflight === 0) at = Math.min(at, lane.retryAt);
     return at;
   }
 
   /** Drops the lanes that nothing waits in. */
   sweep(): void {
     const used = new Set(this.items.map((it) => this.resolve(it.key)));
-    for (const [name, lane] of this.lanes) if (!used.has(name) && lane.inflight === 0) this.lanes.delete(name);
+    for (const [name, lane] of this.#lanes) if (!used.has(name) && lane.inflight === 0) this.#lanes.delete(name);
   }
 
-  private refused(item: OutgoingItem, lane: Lane, err: ErrAnswer, now: number): void {
+  #refused(item: OutgoingItem, lane: Lane, err: ErrAnswer, now: number): void {
     item.error = { code: err.code, msg: err.msg, temp: err.temp };
     if (!err.temp) {
       item.state = "failed";
@@ -197,11 +197,11 @@ export class Outbox {
     item.nextTry = lane.retryAt;
   }
 
-  private lane(name: string): Lane {
-    let lane = this.lanes.get(name);
+  #lane(name: string): Lane {
+    let lane = this.#lanes.get(name);
     if (!lane) {
       lane = { inflight: 0, window: LANE_WINDOW, stopped: false, retryAt: 0 };
-      this.lanes.set(name, lane);
+      this.#lanes.set(name, lane);
     }
     return lane;
   }

@@ -104,6 +104,15 @@ export interface ChatFailure {
   temp: boolean;
 }
 
+/** A user as others see them, where the server has told it. */
+export interface Profile {
+  name?: string | null;
+  /** Address of a picture. */
+  avatar?: string | null;
+  /** Number of the change; a greater one is newer. */
+  ver: number;
+}
+
 export interface Presence {
   state: PresenceState;
   seen: number | null;
@@ -173,7 +182,7 @@ export type Input =
   | { t: "want"; tab: string; keys: string[] }
   | { t: "gone"; tab: string };
 
-export type EventName = "gap" | "resync" | "revoked" | "displaced";
+export type EventName = "gap" | "resync" | "revoked" | "displaced" | "token";
 
 export type Effect =
   | { t: "connect"; conn: number; url: string }

@@ -1,7 +1,7 @@
 // The values that the application sees, computed from the state.
 
 import type { ConversationState } from "./conversation.js";
-import { type FoldedMessage, fold } from "./fold.js";
+import { type FoldedMessage, fold, type MessageChange } from "./fold.js";
 import type { Segment } from "./log.js";
 import type { Outbox, OutgoingItem } from "./outbox.js";
 import type { ConversationInfo, Message, MessageState, MessageWindow, OutgoingInfo } from "./types.js";
@@ -26,7 +26,7 @@ export function outboxView(outbox: Outbox): OutgoingInfo[] {
     .map(({ cid, key: c, command, state, tries, error, nextTry, at }) => ({ cid, c, kind: command.t, state, tries, error, nextTry, at }));
 }
 
-/** Returns the window of a segment; the live one ends with the messages that wait in the outbox. */
+/** Returns the window of a segment, with the changes of its messages that wait; the live one ends with the messages that do. */
 export function windowView(
   c: string,
   me: string,
@@ -44,7 +44,8 @@ export function windowView(
     cache.messages.set(key, entry);
     return entry.message;
   };
-  const messages = fold(segment?.events ?? []).map((folded) => {
+  const changes = waiting.flatMap((item) => change(item, me) ?? []);
+  const messages = fold(segment?.events ?? [], changes).map((folded) => {
     const message = decorate(c, me, state, folded);
     const { u, cid, changed, state: own, reach } = message;
     return remembered(`${u}/${cid}`, [changed, own, reach?.delivered, reach?.read, reach?.of].join(), () => message);
@@ -52,8 +53,9 @@ export function windowView(
   const present = new Set(messages.filter((it) => it.u === me).map((it) => it.cid));
   if (atEnd || !segment) {
     for (const item of waiting) {
-      const { cid, tries, state: own, s, error } = item;
-      if (!present.has(cid)) messages.push(remembered(`${me}/${cid}`, `${tries} ${own} ${s} ${error?.code}`, () => outgoing(c, me, item)));
+      const { cid, command, tries, state: own, s, error } = item;
+      if (command.t === "send" && !present.has(cid))
+        messages.push(remembered(`${me}/${cid}`, `${tries} ${own} ${s} ${error?.code}`, () => outgoing(c, me, item)));
     }
   }
   const next: MessageWindow = {
@@ -93,6 +95,12 @@ function reached(state: ConversationState, me: string, s: number): { delivered: 
   const direct = state.info?.kind === "direct";
   const of = direct ? (state.info?.peer === me ? 0 : 1) : state.membersRead ? others : Math.max(others, (state.info?.members ?? 1) - 1);
   return { delivered, read, of };
+}
+
+/** A change that waits, as the event that it will be. */
+function change({ command, order, at }: OutgoingItem, me: string): MessageChange | undefined {
+  if (!("of" in command)) return undefined;
+  return { ...command, s: order, ts: at, u: ("who" in command && command.who) || me } as unknown as MessageChange;
 }
 
 function outgoing(c: string, me: string, item: OutgoingItem): Message {

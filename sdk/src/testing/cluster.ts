@@ -2,13 +2,17 @@
 // without a clock. The test moves every frame by hand, so it decides about order, delay and loss.
 
 import { directId } from "../engine/ids.js";
+import type { Profile } from "../engine/types.js";
 import type {
   ClientCommand,
   ConversationSnapshot,
+  DelCommand,
+  EditCommand,
   ErrAnswer,
   LogEvent,
   MemberEvent,
   MsgEvent,
+  ReactCommand,
   SendCommand,
   ServerAnswer,
 } from "../wire/index.js";
@@ -23,7 +27,7 @@ export interface FakeConversation {
   read: Map<string, number>;
   delivered: Map<string, number>;
   /** First results by user and `cid`. */
-  dedup: Map<string, MsgEvent>;
+  dedup: Map<string, LogEvent>;
 }
 
 interface FakeSession {
@@ -51,6 +55,10 @@ export class FakeCluster {
   time = 1_000;
   /** Decides about each send: a code refuses it. */
   refuse: (command: SendCommand) => ErrAnswer["code"] | undefined = () => undefined;
+  /** Decides about each edit, removal and reaction: a code refuses it. */
+  refuseChange: (command: EditCommand | DelCommand | ReactCommand) => ErrAnswer["code"] | undefined = () => undefined;
+  /** Names and pictures of users, told with the inbox and with conversations. */
+  readonly users: Map<string, Profile> = new Map();
   /** Tokens that are refused. */
   readonly revoked: Set<string> = new Set();
 
@@ -193,7 +201,7 @@ export class FakeCluster {
     const done = conversation.dedup.get(key);
     if (done) {
       if (session.holds.get(conversation.c) === command.cid) session.holds.delete(conversation.c);
-      return { t: "ack", c: conversation.c, cid: command.cid, s: done.s, mn: done.mn, ts: done.ts, dup: true };
+      return { t: "ack", c: conversation.c, cid: command.cid, s: done.s, mn: (done as MsgEvent).mn, ts: done.ts, dup: true };
     }
     const held = session.holds.get(conversation.c);
     if (held !== undefined && held !== command.cid) return refusal("busy", 503);
@@ -213,6 +221,22 @@ export class FakeCluster {
     // Done, and the sender learns nothing.
     if (code) return refusal(code, 504);
     return { t: "ack", c: conversation.c, cid: command.cid, s, mn, ts: event.ts };
+  }
+
+  /** Takes a change of a message. */
+  change(session: FakeSession, command: EditCommand | DelCommand | ReactCommand): object {
+    const { c, cid, id: _, ...fields } = command;
+    const conversation = this.conversations.get(c);
+    if (!conversation?.members.includes(session.user)) return refusal("not_member", 403);
+    const key = `${session.user} ${cid}`;
+    const done = conversation.dedup.get(key);
+    if (done) return { t: "ack", c, cid, s: done.s, ts: done.ts, dup: true };
+    const code = this.refuseChange(command);
+    if (code) return refusal(code, code === "unavailable" ? 503 : 403);
+    const event = { ...fields, c, s: conversation.log.length + 1, ts: ++this.time, u: session.user } as unknown as LogEvent;
+    conversation.dedup.set(key, event);
+    this.append(conversation, event);
+    return { t: "ack", c, cid, s: event.s, ts: event.ts };
   }
 
   private target(user: string, command: SendCommand): FakeConversation | undefined {
@@ -270,6 +294,10 @@ export class FakeLink {
         return { t: "hb", time: cluster.time };
       case "send":
         return cluster.send(session, command);
+      case "edit":
+      case "del":
+      case "react":
+        return cluster.change(session, command);
       case "list": {
         const mine = [...cluster.conversations.values()].filter((it) => it.members.includes(session.user));
         const items = mine.map((it) => ({
@@ -278,7 +306,7 @@ export class FakeLink {
           unread: cluster.unread(it, session.user),
           mentions: 0,
         }));
-        return { t: "inbox", items, next: null };
+        return { t: "inbox", items, next: null, users: Object.fromEntries(cluster.users) };
       }
       case "sync":
         return this.sync(command.have ?? [], session.user);

@@ -6,7 +6,7 @@ import { eventually, withNode } from "../../scripts/node.js";
 import type { Rookery } from "../../src/index.js";
 import { memory } from "../../src/index.js";
 import { Login } from "../../src/login.js";
-import { client, live, sendAll, texts, until } from "./support.js";
+import { client, live, logIn, sendAll, texts, until } from "./support.js";
 
 describe("one node", { timeout: 300_000 }, () => {
   test("two users talk, and see each other's receipts, typing, presence and changes", async () => {
@@ -112,8 +112,7 @@ describe("one node", { timeout: 300_000 }, () => {
     const settings = ["login.access_token_ttl=10s"];
     await withNode(async (url) => {
       const login = new Login({ url, store: memory() });
-      const { challenge, dev_code } = await login.requestCode("ada@example.org");
-      const user = await login.verify(challenge, dev_code ?? "");
+      const user = await logIn(login, "ada@example.org");
       const reasons: string[] = [];
       const token: typeof login.token = (request) => {
         reasons.push(request.reason);

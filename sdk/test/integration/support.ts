@@ -1,7 +1,9 @@
 // Clients of real nodes, for the integration tests.
 
 import WebSocket from "ws";
+import { eventually } from "../../scripts/node.js";
 import { type Conversation, type Live, Rookery, type RookeryOptions, type SocketConstructor } from "../../src/index.js";
+import { type Login, LoginError } from "../../src/login.js";
 
 /** Waits until the value fulfils the condition, and returns it. */
 export async function until<T>(live: Live<T>, condition: (value: T) => boolean, what: string): Promise<T> {
@@ -34,6 +36,16 @@ export function client(urls: string | readonly string[], user: string, options: 
     WebSocket: WebSocket as unknown as SocketConstructor,
     ...options,
   });
+}
+
+/** Logs in with a code, as soon as a node that has just started can. */
+export async function logIn(login: Login, to: string): Promise<string> {
+  const later = (error: unknown) => {
+    if (!(error instanceof LoginError && error.temporary)) throw error;
+    return undefined;
+  };
+  const sent = await eventually(() => login.requestCode(to).catch(later), "a code");
+  return login.verify(sent.challenge, sent.dev_code ?? "");
 }
 
 /** Texts of a window's messages, in order. */

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { afterEach, describe, test } from "node:test";
 import { IDBFactory, IDBKeyRange } from "fake-indexeddb";
-import { type Live, Rookery, type RookeryOptions, type Store } from "../../src/index.js";
+import { type Live, Rookery, type RookeryOptions, type SocketConstructor, type Store } from "../../src/index.js";
 import { indexedDb } from "../../src/indexeddb.js";
 import { FakeCluster, type FakeSockets, fakeSockets } from "../../src/testing/index.js";
 import { until } from "../integration/support.js";
@@ -17,6 +17,11 @@ const texts = (chat: Rookery) =>
     .messages.get()
     .messages.map((it) => it.b.text);
 const live = (chat: Rookery) => until(chat.status, (it) => it.phase === "live", "live");
+/** Deadlines of seconds come at once. */
+const soon = (fn: () => void, ms: number) => {
+  const timer = setTimeout(fn, ms > 3_000 ? ms : 0);
+  return () => clearTimeout(timer);
+};
 const look = (value: Live<unknown>) => value.subscribe(() => {});
 
 describe("client", () => {
@@ -46,6 +51,36 @@ describe("client", () => {
     const { sockets } = setUp();
     chat(sockets).conversation(C).messages.get();
     assert.equal(sockets.opened(), 0);
+  });
+
+  test("every node is tried by the first kind of connection, then by the next", async () => {
+    const { cluster, sockets } = setUp();
+    const tried: string[] = [];
+    const unable = class {
+      onclose: ((event: never) => void) | null = null;
+      constructor(url: string) {
+        tried.push(url);
+        setTimeout(() => this.onclose?.({ code: 1006, reason: "" } as never));
+      }
+      send(): void {}
+      close(): void {}
+    };
+    const urls = ["ws://a", "ws://b"];
+    const one = chat(sockets, {
+      urls,
+      random: () => 0,
+      setTimer: soon,
+      transports: ["ws", sockets.WebSocket],
+      WebSocket: unable as unknown as SocketConstructor,
+    });
+    one.start();
+    await live(one);
+    assert.deepEqual([...tried].sort(), ["ws://a/v1/ws", "ws://b/v1/ws"]);
+    assert.equal(sockets.opened(), 1);
+    // What worked is no reason to stay with it: the first kind has another try.
+    cluster.loseSessions();
+    await until(one.status, () => tried.length === 3, "another try");
+    await live(one);
   });
 
   test("five tabs share one connection and show the same", async () => {
@@ -149,10 +184,12 @@ describe("client", () => {
   test("signing out leaves nothing behind", async () => {
     const { sockets } = setUp();
     const store = indexedDb({ factory: new IDBFactory() });
-    const one = chat(sockets, { store });
+    const ended: object[] = [];
+    const one = chat(sockets, { store, logout: async (options) => void ended.push(options) });
     one.start();
     await live(one);
-    await one.logout();
+    await one.logout({ everywhere: true });
+    assert.deepEqual(ended, [{ everywhere: true }]);
     assert.deepEqual(await store.list(""), []);
     assert.deepEqual(one.inbox.get(), []);
     assert.equal(sockets.open(), 0);

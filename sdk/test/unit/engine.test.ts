@@ -56,6 +56,92 @@ describe("engine", () => {
     );
   });
 
+  describe("changes of a message", () => {
+    const first = (client: SteppedClient) => client.window(C)?.messages[0] as Message;
+    const open = () => {
+      const world = setUp();
+      say(world.cluster, world.group, "bob", "hi");
+      world.alice.settle();
+      return { ...world, of: world.group.log.length };
+    };
+
+    test("a reaction is shown at once, and stays when the server has it", () => {
+      const { alice, group, of } = open();
+      const before = group.log.length;
+      alice.change(C, { t: "react", of, k: "+1", on: true });
+      assert.deepEqual(first(alice).reactions, { "+1": ["alice"] });
+      assert.equal(group.log.length, before);
+      alice.settle();
+      assert.deepEqual(first(alice).reactions, { "+1": ["alice"] });
+      alice.change(C, { t: "react", of, k: "+1", on: false });
+      assert.deepEqual(first(alice).reactions, {});
+      alice.settle();
+      assert.deepEqual(first(alice).reactions, {});
+      assert.equal(alice.engine.outbox.items.length, 0);
+    });
+
+    test("a refusal takes an edit, a removal and a reaction back", () => {
+      const { alice, cluster, of } = open();
+      cluster.refuseChange = () => "forbidden";
+      alice.change(C, { t: "edit", of, b: { text: "changed" } });
+      assert.deepEqual(shown(alice), ["changed"]);
+      alice.change(C, { t: "react", of, k: "+1", on: true });
+      alice.change(C, { t: "del", of });
+      assert.equal(first(alice).deleted, true);
+      alice.settle();
+      assert.deepEqual(shown(alice), ["hi"]);
+      assert.deepEqual([first(alice).deleted, first(alice).reactions], [false, {}]);
+      assert.deepEqual(
+        alice.settled.map((it) => it.error?.code),
+        ["forbidden", "forbidden", "forbidden"],
+      );
+    });
+
+    test("an acknowledged edit is shown until its event comes", () => {
+      const { alice, of } = open();
+      alice.change(C, { t: "edit", of, b: { text: "changed" } });
+      while (!alice.link?.answers.some((it) => it.includes('"ack"'))) {
+        alice.write();
+        alice.transmit();
+      }
+      // The answer overtakes the event.
+      alice.receive(0);
+      assert.deepEqual([alice.settled.length, alice.outbox.length, shown(alice)], [1, 0, ["changed"]]);
+      alice.settle();
+      assert.deepEqual(shown(alice), ["changed"]);
+      assert.equal(alice.engine.outbox.items.length, 0);
+    });
+
+    test("a change that was made offline is shown after a reload", () => {
+      const { alice, of } = open();
+      alice.drop();
+      alice.change(C, { t: "edit", of, b: { text: "changed" } });
+      while (alice.outbox[0]?.state === "queued" && ![...alice.disk.keys()].some((key) => key.startsWith("out/"))) alice.write();
+      alice.reload();
+      assert.deepEqual(shown(alice), ["changed"]);
+      alice.settle();
+      assert.deepEqual(shown(alice), ["changed"]);
+    });
+  });
+
+  test("names are those of the latest answer, and survive a reload", () => {
+    const { alice, cluster } = setUp(["status", "inbox", "u/bob"]);
+    cluster.users.set("bob", { name: "Bob", avatar: null, ver: 3 });
+    alice.settle();
+    assert.deepEqual(alice.views.get("u/bob"), { name: "Bob", avatar: null, ver: 3 });
+    cluster.users.set("bob", { name: "Robert", avatar: "https://example.org/bob.png", ver: 4 });
+    cluster.push("alice", { t: "profile", u: "bob", ver: 4 });
+    alice.settle();
+    assert.deepEqual(alice.views.get("u/bob"), { name: "Robert", avatar: "https://example.org/bob.png", ver: 4 });
+    // An answer that was on its way is older.
+    cluster.users.set("bob", { name: "Bob", avatar: null, ver: 3 });
+    cluster.push("alice", { t: "profile", u: "bob", ver: 5 });
+    alice.settle();
+    assert.equal((alice.views.get("u/bob") as { name: string }).name, "Robert");
+    alice.reload();
+    assert.equal((alice.views.get("u/bob") as { name: string }).name, "Robert");
+  });
+
   test("what was written offline survives a reload and goes out in order", () => {
     const { alice, group } = setUp();
     for (const text of ["1", "2", "3", "4", "5"]) alice.change(C, { t: "send", b: { text } });

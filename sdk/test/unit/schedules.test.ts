@@ -1,11 +1,15 @@
-// Random schedules over the fake cluster: lost connections, late and overtaking answers, refusals, reloads, lost sessions,
-// expired tokens. SCHEDULES sets their number, SEED repeats one.
+// Random schedules over the fake cluster: lost connections, late and overtaking answers, refusals, reloads, tabs that take
+// over, lost sessions, expired tokens. SCHEDULES sets their number, SEED repeats one.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { fold } from "../../src/engine/fold.js";
+import type { ChangeCommand, Call as EngineCall } from "../../src/engine/types.js";
 import type { ConversationInfo } from "../../src/index.js";
 import { FakeCluster, type FakeLink, SteppedClient } from "../../src/testing/index.js";
+
+type Call = Extract<EngineCall, { op: "change" }>;
 
 const C = "g_1";
 const runs = Number(process.env.SCHEDULES ?? 600);
@@ -22,9 +26,11 @@ const ACTIONS = {
   send: 14,
   other: 6,
   read: 2,
+  change: 4,
   drop: 4,
   lose: 2,
   reload: 3,
+  takeover: 3,
   refuse: 2,
   revoke: 1,
   duplicate: 1,
@@ -55,6 +61,8 @@ class World {
   );
   /** Bodies per client, in the order in which they were given to it and reached its disk. */
   readonly wanted: string[][] = [[], []];
+  /** Changes of each client's tabs that are not settled for them. */
+  private readonly calls: Call[][] = [[], []];
   private refusals = 0;
   private bodies = 0;
   /** An answer that each connection has had. */
@@ -62,6 +70,7 @@ class World {
 
   constructor() {
     for (const client of this.clients) client.settle();
+    this.cluster.refuseChange = () => (this.refusals > 0 && this.refusals-- % 2 === 0 ? "forbidden" : undefined);
     this.cluster.refuse = () => {
       if (this.refusals <= 0) return undefined;
       this.refusals--;
@@ -74,7 +83,7 @@ class World {
     switch (kind) {
       case "send": {
         const text = `${client.user} ${++this.bodies}`;
-        client.change(C, { t: "send", b: { text } });
+        this.change(who, { t: "send", b: { text } });
         (this.wanted[who] as string[]).push(text);
         break;
       }
@@ -117,8 +126,18 @@ class World {
       case "reload":
         // What had not reached the disk is lost with the page; it was never promised.
         this.forgetUnstored(who);
+        this.calls[who] = [];
         client.reload();
         break;
+      case "takeover": {
+        // The tab with the connection is gone. Another one goes on, and repeats what is open to it.
+        client.reload();
+        const settled = new Set(client.settled.map((it) => it.cid));
+        for (const call of this.calls[who] ?? []) {
+          if (!settled.has(call.cid)) client.input({ t: "call", tab: "u", id: 0, call });
+        }
+        break;
+      }
       case "refuse":
         this.refusals += 1 + Math.floor(pick * 4);
         break;
@@ -139,6 +158,15 @@ class World {
       case "read":
         client.input({ t: "call", tab: "t", id: 0, call: { op: "read", key: C } });
         break;
+      case "change": {
+        const messages = this.conversation.log.filter((it) => it.t === "msg");
+        const { s: of } = messages[Math.floor(pick * messages.length)] ?? {};
+        if (of === undefined) break;
+        const round = Math.floor(pick * 1_000) % 4;
+        if (round === 0) this.change(who, { t: "edit", of, b: { text: `edited ${++this.bodies}` } });
+        else this.change(who, { t: "react", of, k: "+1", on: round > 1 });
+        break;
+      }
       case "wake":
         client.input({ t: "wake" });
         break;
@@ -154,6 +182,12 @@ class World {
       for (const client of this.clients) client.advance();
     }
     throw new Error(`stuck: ${JSON.stringify(this.clients.map((it) => [it.status, it.outbox]))}`);
+  }
+
+  private change(who: number, command: ChangeCommand): void {
+    const client = this.clients[who] as SteppedClient;
+    const cid = client.change(C, command);
+    this.calls[who]?.push({ op: "change", key: C, cid, at: client.now, command });
   }
 
   private open(client: SteppedClient): boolean {
@@ -185,6 +219,11 @@ test("every schedule delivers each message once and in order", { timeout: 900_00
         assert.equal(live.hi, log.length);
         assert.deepEqual(live.events, log.slice(live.lo - 1), "the window is the log, from its first event on");
         const window = client.window(C);
+        assert.deepEqual(
+          window?.messages.map((it) => [it.b, it.reactions]),
+          fold(live.events).map((it) => [it.b, it.reactions]),
+          "every change of a message is the log's",
+        );
         const shown = window?.messages.map((it) => it.s);
         assert.deepEqual(
           shown,

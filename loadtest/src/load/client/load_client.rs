@@ -11,12 +11,13 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
-use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
+use super::client_socket::ClientSocket;
+use super::polling_socket::PollingSocket;
 use super::state::ClientState;
 use super::{DEVICE, HarnessCommand};
 use crate::clock::Nanos;
@@ -24,7 +25,7 @@ use crate::load::SharedRun;
 use crate::pacing::{PreciseTimer, Schedule};
 use crate::payload::ClientIx;
 use crate::spec::ClientBehavior;
-use crate::wire::{ClientWire, Wire, WireLogin};
+use crate::wire::{ClientWire, Wire, WireLogin, WireTransport};
 
 /// One client and its connection.
 pub(super) struct LoadClient {
@@ -214,18 +215,24 @@ impl LoadClient {
         }
     }
 
-    async fn dial(&mut self) -> Result<WebSocketStream<TcpStream>, WsError> {
+    async fn dial(&mut self) -> Result<ClientSocket, WsError> {
         let common = self.common.clone();
         // Held until the handshake ends: it limits the rate of new connections.
         let _permit = common.dialer.turn().await;
-        let stream = common.dialer.connect(&self.node).await?;
+        // A stopped node accepts the connection in its kernel and never answers.
+        let opened = tokio::time::timeout(Duration::from_secs(5), self.open()).await;
+        opened.map_err(|_| WsError::Io(std::io::ErrorKind::TimedOut.into()))?
+    }
+
+    async fn open(&self) -> Result<ClientSocket, WsError> {
+        if self.wire.transport() == WireTransport::Polling {
+            let socket = PollingSocket::open(self.common.clone(), &self.node).await?;
+            return Ok(ClientSocket::Polling(socket));
+        }
+        let stream = self.common.dialer.connect(&self.node).await?;
         let request = self.wire.upgrade(&self.node).map_err(std::io::Error::other)?;
         let config = WebSocketConfig::default().read_buffer_size(self.common.read_buffer);
-        let handshake = client_async_with_config(request, stream, Some(config));
-        // A stopped node accepts the connection in its kernel and never answers.
-        let answer = tokio::time::timeout(Duration::from_secs(5), handshake).await;
-        Ok(answer
-            .map_err(|_| WsError::Io(std::io::ErrorKind::TimedOut.into()))??
-            .0)
+        let (socket, _) = client_async_with_config(request, stream, Some(config)).await?;
+        Ok(ClientSocket::WebSocket(Box::new(socket)))
     }
 }

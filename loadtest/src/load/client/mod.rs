@@ -4,8 +4,10 @@
 //! All clients of a process run on one thread. Each wakes once for all frames that have arrived, and writes all its
 //! output with one flush. The harness shares its cores with the measured servers.
 
+mod client_socket;
 mod conversation_view;
 mod load_client;
+mod polling_socket;
 mod state;
 
 use std::rc::Rc;

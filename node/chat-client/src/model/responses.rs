@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use protocol::command::{Authenticate, ListConversations};
+use protocol::command::{Authenticate, ListConversations, ResumeSession, ResumeTarget};
 use protocol::response::{
-    Ack, ConversationList, ErrorResponse as Refused, HistoryResponse as Page, SyncResponse,
+    Ack, ConversationList, ErrorResponse as Refused, HistoryResponse as Page, ReadyResponse, SyncResponse,
 };
 use protocol::{ClientCommand, ConversationKind, ErrorCode, Response};
 
@@ -16,33 +16,26 @@ use crate::words;
 impl ChatModel {
     pub(super) fn answered(&mut self, id: Option<i64>, answer: Response) -> Vec<ClientAction> {
         match answer {
-            Response::Hello(_) => {
+            Response::Hello(hello) => {
+                self.node.1 = hello.server;
+                // Never zero, which would end every connection at once.
+                self.heartbeat = Duration::from_millis(hello.heartbeat_interval_ms.max(1_000));
                 let token = self.token.clone();
+                let session_seq = self.n;
+                let resume = self.session.clone().map(|session_id| {
+                    ResumeTarget::Session(ResumeSession {
+                        session_id,
+                        session_seq,
+                    })
+                });
                 vec![self.ask(ClientCommand::Auth(Authenticate {
                     token,
                     device: None,
                     instance: None,
-                    resume: None,
+                    resume,
                 }))]
             }
-            Response::Ready(ready) => {
-                self.ready = true;
-                let mut acts = vec![ClientAction::Print(format!(
-                    "-- connected as {}; /help lists the commands",
-                    ready.user
-                ))];
-                // The list is shown once. After a reconnect, the sync below is enough.
-                if !std::mem::replace(&mut self.greeted, true) {
-                    acts.push(self.ask(ClientCommand::List(ListConversations {
-                        cursor: None,
-                        limit: None,
-                    })));
-                }
-                // Resent under their old `cid`: a change that was applied before the disconnect is not applied again.
-                acts.push(self.sync());
-                acts.extend(self.pending());
-                acts
-            }
+            Response::Ready(ready) => self.established(ready),
             Response::Ack(ack) => self.acked(&ack),
             Response::Conv(conv) => {
                 self.unanswered.retain(|(pending, _)| Some(*pending) != id);
@@ -70,6 +63,7 @@ impl ChatModel {
                     .into_iter()
                     .flat_map(|e| self.event(e))
                     .collect();
+                self.syncing = self.syncing.filter(|last| Some(*last) != id);
                 if let Some(cursor) = next {
                     acts.push(self.sync_from(Some(cursor)));
                 }
@@ -77,8 +71,43 @@ impl ChatModel {
             }
             Response::Err(refused) => self.refused(id, &refused),
             // Answers to commands that this client never sends, or that need no action.
-            Response::Members(_) | Response::Me(_) | Response::Ok(_) | Response::Hb(_) => Vec::new(),
+            Response::Members(_)
+            | Response::Me(_)
+            | Response::Users(_)
+            | Response::Ok(_)
+            | Response::Hb(_) => Vec::new(),
         }
+    }
+
+    /// Continues the session, or catches up in a new one.
+    fn established(&mut self, ready: ReadyResponse) -> Vec<ClientAction> {
+        self.ready = true;
+        self.session = Some(ready.session_id);
+        (self.n, self.confirmed) = (ready.session_seq, ready.session_seq);
+        let (address, name) = &self.node;
+        let end = match (self.greeted, ready.resumed) {
+            (false, _) => "; /help lists the commands",
+            (true, true) => ", session resumed",
+            (true, false) => ", new session",
+        };
+        let line = format!("-- connected as {} to {name} at {address}{end}", ready.user);
+        let mut acts = vec![ClientAction::Print(line)];
+        // The list is shown once. After a reconnect, the events are enough.
+        if !std::mem::replace(&mut self.greeted, true) {
+            acts.push(self.ask(ClientCommand::List(ListConversations {
+                cursor: None,
+                limit: None,
+                data_kind: None,
+            })));
+        }
+        // A resumed session repeats the events that this client has not received. The response to an earlier `sync` is
+        // lost with its connection.
+        if !ready.resumed || self.syncing.is_some() {
+            acts.push(self.sync());
+        }
+        // Resent under their old `cid`: a change that was applied before the disconnect is not applied again.
+        acts.extend(self.pending());
+        acts
     }
 
     fn acked(&mut self, ack: &Ack) -> Vec<ClientAction> {

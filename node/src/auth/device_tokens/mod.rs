@@ -98,6 +98,13 @@ impl DeviceTokens {
 
     /// Registers the counter of verifications.
     pub fn register(&self, registry: &mut Registry) {
+        for cache in ["hit", "miss"] {
+            drop(
+                self.inner
+                    .verifications
+                    .get_or_create(&VerificationLabels { cache }),
+            );
+        }
         registry.register(
             "device_token_verifications",
             "Verifications of device tokens, by the result of the cache",
@@ -175,6 +182,27 @@ impl DeviceTokens {
         let ended = self.inner.conversations.login(LoginKey::User(user.clone()), end);
         ended.await?;
         // At once on this node; the broadcast reaches all others, and the sessions here.
+        self.inner.ended.add(id.login(), Instant::now());
+        Ok(())
+    }
+
+    /// Ends the login of a session of the user, with its refresh token or device token and all of its sessions. `login` is
+    /// from a verified token of the user.
+    ///
+    /// # Errors
+    /// If the owner of the user's shard cannot be reached.
+    pub async fn end_login(&self, user: &UserId, login: &ClientMessageId) -> Result<(), CommandError> {
+        // A login of the cluster always has such an id.
+        let Some(id) = TokenFamilyId::parse(login.as_str()) else {
+            return Ok(());
+        };
+        let ring = self.ring()?;
+        if DeviceToken::is_of(&ring, user, id) {
+            return self.revoke(user, id).await;
+        }
+        let end = LoginOp::EndLine { id, all: false };
+        let ended = self.inner.conversations.login(LoginKey::User(user.clone()), end);
+        ended.await?;
         self.inner.ended.add(id.login(), Instant::now());
         Ok(())
     }

@@ -110,6 +110,11 @@ impl LoginService {
 
     /// Registers the step counter.
     pub fn register(&self, registry: &mut Registry) {
+        // The outcomes to watch begin with 0, so that the first one is an increase.
+        let watched = ["ask", "verify", "refresh", "logout"].map(|step| (step, "done"));
+        for (step, outcome) in watched.into_iter().chain([("refresh", "reused")]) {
+            drop(self.inner.steps.get_or_create(&LoginLabels { step, outcome }));
+        }
         registry.register(
             "login_steps",
             "Login requests, by outcome",
@@ -179,7 +184,10 @@ impl LoginService {
         let address =
             LoginIdentifier::parse(to).map_err(|why| CommandError::new(ErrorCode::BadRequest, why))?;
         let settings = &self.inner.settings;
-        let window_ms = self.inner.tuning.code_window.as_millis();
+        let (window_ms, code_ttl) = (
+            self.inner.tuning.code_window.as_millis(),
+            self.inner.tuning.code_ttl,
+        );
         let limit = AttemptLimit {
             most: settings.codes_per_ip,
             window_ms,
@@ -199,7 +207,7 @@ impl LoginService {
         let put = Step::PutCode {
             id: challenge.id(),
             code: ring.code(&challenge, &code),
-            valid_ms: settings.code_ttl.as_millis(),
+            valid_ms: code_ttl.as_millis(),
             limit: AttemptLimit {
                 most: settings.codes_per_identifier,
                 window_ms,
@@ -208,7 +216,7 @@ impl LoginService {
         let put = self.inner.conversations.login(challenge.key(), put).await;
         within(put.map_err(not_now)?)?;
 
-        let expires_in = settings.code_ttl.as_millis() / 1_000;
+        let expires_in = code_ttl.as_millis() / 1_000;
         // Delivered after the commit, so that every delivered code can be verified.
         self.inner.delivery.deliver(&address, &code, expires_in).await?;
         Ok(CodeRequested {

@@ -9,11 +9,23 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, JwkSet};
 use super::Error;
 use crate::config;
 
+/// Setting with the path of the file.
+const KEY: &str = "auth.key_file";
+
 /// Keys that verify the tokens of the configured issuer.
 pub(super) enum VerificationKeys {
     None,
     One(DecodingKey),
     Named(HashMap<String, DecodingKey>),
+}
+
+/// Format of a key file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum KeyFormat {
+    /// One public key, for every token.
+    Pem,
+    /// Public keys, of which tokens name one by its id.
+    Jwks,
 }
 
 // === impl VerificationKeys ===
@@ -26,26 +38,44 @@ impl VerificationKeys {
                 settings.secret.0.as_bytes(),
             )));
         }
-        if !settings.public_key_file.is_empty() {
-            let (key, path) = ("auth.public_key_file", &settings.public_key_file);
-            let pem = read(key, path)?;
-            let parsed = match settings.algorithm {
-                config::Algorithm::EdDSA => DecodingKey::from_ed_pem(&pem),
-                _ => DecodingKey::from_rsa_pem(&pem),
-            };
-            let parsed = parsed.map_err(|error| Error::unusable(key, path, &error))?;
-            return Ok(VerificationKeys::One(parsed));
+        if settings.key_file.is_empty() {
+            return Ok(VerificationKeys::None);
         }
-        if !settings.jwks_file.is_empty() {
-            return VerificationKeys::named(settings.algorithm, &settings.jwks_file);
-        }
-        Ok(VerificationKeys::None)
+        let path = settings.key_file.as_str();
+        let content = std::fs::read(Path::new(path)).map_err(|source| Error::Unreadable {
+            key: KEY,
+            path: path.to_owned(),
+            source,
+        })?;
+        let keys = match KeyFormat::of(&content) {
+            Some(KeyFormat::Pem) => VerificationKeys::pem(settings.algorithm, &content),
+            Some(KeyFormat::Jwks) => VerificationKeys::jwks(settings.algorithm, &content),
+            None => Err(
+                "neither a public key in PEM (-----BEGIN PUBLIC KEY-----) nor a JWKS \
+                         ({\"keys\": […]})"
+                    .to_owned(),
+            ),
+        };
+        keys.map_err(|reason| Error::Unusable {
+            key: KEY,
+            path: path.to_owned(),
+            reason,
+        })
     }
 
-    fn named(algorithm: config::Algorithm, path: &str) -> Result<VerificationKeys, Error> {
-        let key = "auth.jwks_file";
+    fn pem(algorithm: config::Algorithm, pem: &[u8]) -> Result<VerificationKeys, String> {
+        let parsed = match algorithm {
+            config::Algorithm::EdDSA => DecodingKey::from_ed_pem(pem),
+            _ => DecodingKey::from_rsa_pem(pem),
+        };
+        let parsed =
+            parsed.map_err(|error| format!("the PEM has no public key for {algorithm:?}: {error}"))?;
+        Ok(VerificationKeys::One(parsed))
+    }
+
+    fn jwks(algorithm: config::Algorithm, json: &[u8]) -> Result<VerificationKeys, String> {
         let set: JwkSet =
-            serde_json::from_slice(&read(key, path)?).map_err(|error| Error::unusable(key, path, &error))?;
+            serde_json::from_slice(json).map_err(|error| format!("the JSON is no JWKS: {error}"))?;
         let mut named = HashMap::new();
         for jwk in &set.keys {
             let fits = match (&jwk.algorithm, algorithm) {
@@ -57,18 +87,12 @@ impl VerificationKeys {
             };
             // Keys for other algorithms are skipped: identity providers publish several in one set.
             if let (true, Some(kid)) = (fits, &jwk.common.key_id) {
-                let parsed =
-                    DecodingKey::from_jwk(jwk).map_err(|error| Error::unusable(key, path, &error))?;
+                let parsed = DecodingKey::from_jwk(jwk).map_err(|error| format!("key {kid}: {error}"))?;
                 named.insert(kid.clone(), parsed);
             }
         }
         if named.is_empty() {
-            let reason = format!("the key set has no key with a kid for {algorithm:?}");
-            return Err(Error::Unusable {
-                key,
-                path: path.to_owned(),
-                reason,
-            });
+            return Err(format!("the JWKS has no key with a kid for {algorithm:?}"));
         }
         Ok(VerificationKeys::Named(named))
     }
@@ -83,20 +107,33 @@ impl VerificationKeys {
     }
 }
 
-fn read(key: &'static str, path: &str) -> Result<Vec<u8>, Error> {
-    std::fs::read(Path::new(path)).map_err(|source| Error::Unreadable {
-        key,
-        path: path.to_owned(),
-        source,
-    })
+// === impl KeyFormat ===
+
+impl KeyFormat {
+    /// Recognizes the format by the content. PEM permits text before its first line, and JSON space before its first
+    /// brace.
+    fn of(content: &[u8]) -> Option<KeyFormat> {
+        if content.trim_ascii_start().starts_with(b"{") {
+            return Some(KeyFormat::Jwks);
+        }
+        let begin: &[u8] = b"-----BEGIN ";
+        let has_begin = content.windows(begin.len()).any(|bytes| bytes == begin);
+        has_begin.then_some(KeyFormat::Pem)
+    }
 }
 
-impl Error {
-    fn unusable(key: &'static str, path: &str, reason: &dyn std::fmt::Display) -> Error {
-        Error::Unusable {
-            key,
-            path: path.to_owned(),
-            reason: reason.to_string(),
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn key_file_is_recognized_by_its_content() {
+        let of = |content: &str| KeyFormat::of(content.as_bytes());
+        assert_eq!(of("-----BEGIN PUBLIC KEY-----\n"), Some(KeyFormat::Pem));
+        assert_eq!(of("of 2026\n-----BEGIN PUBLIC KEY-----\n"), Some(KeyFormat::Pem));
+        assert_eq!(of("\r\n {\"keys\":[]}"), Some(KeyFormat::Jwks));
+        assert_eq!(of(""), None);
+        assert_eq!(of("MCowBQYDK2VwAyEA"), None);
+        assert_eq!(of("<html>"), None);
     }
 }

@@ -24,6 +24,8 @@ pub(super) struct ChannelStream {
     sent: u64,
     /// Highest position that is known to exist.
     head: u64,
+    /// Head at the last query: events behind it may have come into being after the page was read.
+    head_at_query: u64,
     phase: StreamPhase,
     /// Event that removes the user, while it cannot be sent.
     removal: Option<HeldRemoval>,
@@ -68,6 +70,7 @@ impl ChannelStream {
             start: 0,
             sent: 0,
             head: 0,
+            head_at_query: 0,
             phase: StreamPhase::Opening(history),
             removal: None,
             was_refused: false,
@@ -284,8 +287,8 @@ impl ChannelStream {
                 return effects;
             }
         }
-        // Without an event on the page, what is up to the head is not visible to this member.
-        self.sent = self.sent.max(self.head);
+        // Without an event on the page, what existed at the query is not visible to this member.
+        self.sent = self.sent.max(self.head_at_query);
         effects.extend(self.finish(asked));
         effects
     }
@@ -362,7 +365,8 @@ impl ChannelStream {
         vec![self.query_behind()]
     }
 
-    fn query_behind(&self) -> StreamEffect {
+    fn query_behind(&mut self) -> StreamEffect {
+        self.head_at_query = self.head;
         StreamEffect::Query(LogPage {
             after: Some(self.sent),
             limit: PAGE,

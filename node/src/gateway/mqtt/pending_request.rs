@@ -10,7 +10,8 @@ use super::publish_topic::AnswerPolicy;
 #[derive(Clone, Debug)]
 pub(super) enum PendingRequest {
     Publish(PendingPublish),
-    Filter(PendingFilter),
+    /// Filters that one answer confirms: one of a conversation, or all that mean every event.
+    Filters(Vec<PendingFilter>),
 }
 
 /// Filter that waits for its confirmation: that of a conversation for the check of the membership, that of all events

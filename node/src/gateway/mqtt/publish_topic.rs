@@ -40,7 +40,9 @@ const CHANGES: [&str; 14] = [
     "recv",
 ];
 const CONVERSATION_QUERIES: [&str; 3] = ["open", "hist", "members"];
-const OWN_QUERIES: [&str; 7] = ["create", "list", "sync", "watch", "unwatch", "block", "unblock"];
+const OWN_QUERIES: [&str; 9] = [
+    "create", "list", "sync", "watch", "unwatch", "block", "unblock", "users", "me",
+];
 /// Tags of commands that a will may be.
 const WILLS: [&str; 2] = ["send", "typing"];
 

@@ -16,7 +16,7 @@ use crate::commands::{ClientQuery, ClientQueryContext, ConversationChange};
 use crate::gateway::admission;
 use crate::gateway::connection::TrackedConnection;
 use crate::gateway::problem::Problem;
-use crate::session::{Account, CloseSocket, NodeState, WorkerContext};
+use crate::session::{Account, CloseSocket, NodeState, SessionRegistry, WorkerContext};
 use crate::shard_client::{CommandAck, CommandError, ShardClient};
 use crate::state_machine::{CommandOrigin, ConversationOp};
 use crate::telemetry::metrics::{CodeLabels, ErrorLabel};
@@ -45,6 +45,11 @@ impl AuthenticatedUser {
             login: self.login.clone(),
             device: self.device.clone(),
         }
+    }
+
+    /// Returns the sessions of this node, and the client for those of others.
+    pub(super) fn sessions(&self) -> &SessionRegistry {
+        &self.worker.sessions
     }
 
     /// Returns the shard client.

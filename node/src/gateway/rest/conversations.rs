@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, get, patch, post, web};
 use protocol::command::{CreateConversation, ListConversations, OpenConversation, UpdateConversation};
 use protocol::response::{Ack, ConversationList, ConversationSnapshot as ConvView};
-use protocol::{ClientCommand, ConversationKind, HistoryVisibility, UserId};
+use protocol::{ClientCommand, ConversationKind, CustomData, FieldPatch, HistoryVisibility, UserId};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -12,7 +12,7 @@ use super::caller::AuthenticatedUser;
 use super::describe::{ApiTag, ChangeErrors, EntityTag, IdempotencyKey, InConversation, QueryErrors};
 use super::input::Input;
 use super::{ConversationPath, Problem, response};
-use crate::commands::changes;
+use crate::commands::{changes, users_of_conversation};
 
 /// Page of a list.
 #[derive(Deserialize, IntoParams)]
@@ -23,6 +23,20 @@ pub(super) struct PageQuery {
     pub(super) cursor: Option<String>,
     /// The number of rows; default 50, clamped to 1-100.
     pub(super) limit: Option<u64>,
+}
+
+/// Page of the conversation list.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct ListQuery {
+    /// The `next` of the previous page; without it, the first page.
+    #[param(max_length = 256)]
+    cursor: Option<String>,
+    /// The number of rows; default 50, clamped to 1-100.
+    limit: Option<u64>,
+    /// Only conversations whose custom data has this text as its `kind`, and those whose owner did not respond.
+    #[param(max_length = 64)]
+    data_kind: Option<String>,
 }
 
 /// Position of the client in a conversation.
@@ -45,6 +59,8 @@ struct NewConversation {
     /// The title; not permitted for direct conversations.
     #[schema(max_length = 256)]
     title: Option<String>,
+    /// Custom data of the application, a JSON object of at most 4 KiB; not permitted for direct conversations.
+    data: Option<CustomData>,
 }
 
 /// Settings to change; at least one field is required.
@@ -56,6 +72,10 @@ struct Settings {
     title: Option<String>,
     /// The part of the history that new members may read; shared by all members.
     history: Option<HistoryVisibility>,
+    /// Custom data of the application, a JSON object of at most 4 KiB, shared by all members; null removes it.
+    #[serde(default)]
+    #[schema(value_type = Option<CustomData>)]
+    data: FieldPatch<CustomData>,
     /// True to mute the conversation for the caller only.
     muted: Option<bool>,
     /// True to pin the conversation to the top of the caller's list.
@@ -71,16 +91,24 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 }
 
 /// Lists the caller's conversations, most recent activity first.
-#[utoipa::path(tag = ApiTag::CONVERSATIONS, params(PageQuery), responses(
+#[utoipa::path(tag = ApiTag::CONVERSATIONS, params(ListQuery), responses(
     (status = 200, description = "A page of the caller's conversations.", body = ConversationList), QueryErrors
 ))]
 #[get("/v1/conversations")]
 async fn list_conversations(
     caller: AuthenticatedUser,
-    page: web::Query<PageQuery>,
+    page: web::Query<ListQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let PageQuery { cursor, limit } = page.into_inner();
-    let list = ListConversations { cursor, limit };
+    let ListQuery {
+        cursor,
+        limit,
+        data_kind,
+    } = page.into_inner();
+    let list = ListConversations {
+        cursor,
+        limit,
+        data_kind,
+    };
     Ok(response::json(&caller.ask(list).await?))
 }
 
@@ -98,19 +126,26 @@ async fn create_conversation(
     input: Input<NewConversation>,
 ) -> Result<HttpResponse, Problem> {
     let cid = input.cid()?;
-    let NewConversation { kind, members, title } = input.fields;
+    let NewConversation {
+        kind,
+        members,
+        title,
+        data,
+    } = input.fields;
     let create = CreateConversation {
         kind,
         client_message_id: cid,
         members,
         title,
+        data,
     };
     caller.may(&ClientCommand::Create(create.clone()))?;
     let made = changes::create(caller.conversations(), caller.user.clone(), create).await;
     let done = made.map_err(|refusal| caller.refused(refusal))?;
     // Read for a repeat as well, whose create command changes nothing.
     let view = caller.conversations().open(&caller.user, &done.conv, None).await;
-    let view = view.map_err(|refusal| caller.refused(refusal))?;
+    let mut view = view.map_err(|refusal| caller.refused(refusal))?;
+    view.users = caller.conversations().cards(users_of_conversation(&view)).await;
     Ok(response::made(&view, done.dup))
 }
 
@@ -152,6 +187,7 @@ async fn change_conversation(
     let Settings {
         title,
         history,
+        data,
         muted,
         pinned,
     } = input.fields;
@@ -160,6 +196,7 @@ async fn change_conversation(
         client_message_id: cid.clone(),
         title,
         history,
+        data,
         muted,
         pinned,
     };

@@ -101,7 +101,13 @@ pub(in crate::gateway) struct Operators;
 /// Error responses of the WebSocket upgrade.
 pub(in crate::gateway) struct Upgraded;
 
-// === impl ApiTag, QueryErrors, ChangeErrors, Entered, Proven, Operators, Upgraded ===
+/// Error responses of requests that the server refuses before any handler.
+pub(in crate::gateway) struct HeadErrors;
+
+/// Error responses of public resources, which need no token.
+pub(in crate::gateway) struct PublicErrors;
+
+// === impl ApiTag, QueryErrors, ChangeErrors, Entered, Proven, Operators, Upgraded, HeadErrors, PublicErrors ===
 
 impl ApiTag {
     pub(super) const LOGIN: &'static str = "Login";
@@ -170,6 +176,29 @@ impl IntoResponses for Operators {
 impl IntoResponses for Upgraded {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         refusals(&[400, 401, 403, 426, 503])
+    }
+}
+
+impl IntoResponses for HeadErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        // Answered by the HTTP server itself, without a body.
+        let refused = [
+            ("400", "The head of the request is malformed."),
+            ("408", "The head of the request did not arrive in time."),
+        ];
+        let refused = refused.map(|(status, about)| {
+            let response = ResponseBuilder::new().description(about).build();
+            (status.to_owned(), RefOr::T(response))
+        });
+        refused.into()
+    }
+}
+
+impl IntoResponses for PublicErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let mut responses = HeadErrors::responses();
+        responses.extend(refusals(&[413, 503]));
+        responses
     }
 }
 

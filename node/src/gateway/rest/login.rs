@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::caller::serving;
-use super::describe::{ApiTag, Entered, Proven};
+use super::describe::{ApiTag, Entered, Proven, PublicErrors};
 use super::input::Input;
 use super::{LoginRates, Problem, response};
 use crate::auth::{LoginService, Tokens};
@@ -160,7 +160,7 @@ async fn logout(caller: UnauthenticatedCaller, input: Input<LogoutRequest>) -> R
 
 /// Returns the public keys of the cluster's access tokens: the current, the previous and the next signing key.
 #[utoipa::path(tag = ApiTag::LOGIN, security(()), responses(
-    (status = 200, description = "The public keys as a JWK set (RFC 7517).", body = Object, content_type = "application/json")
+    (status = 200, description = "The public keys as a JWK set (RFC 7517).", body = Object, content_type = "application/json"), PublicErrors
 ))]
 #[get("/.well-known/jwks.json")]
 async fn jwks(login: web::Data<LoginService>) -> HttpResponse {

@@ -1,4 +1,4 @@
-//! `/v1/me`: settings of the caller.
+//! `/v1/me`: profile and settings of the caller.
 
 use actix_web::{HttpResponse, get, patch};
 use protocol::ClientCommand;
@@ -16,8 +16,8 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     config.service(get_me).service(patch_me);
 }
 
-/// Shows the settings of the caller.
-#[utoipa::path(tag = ApiTag::USERS, responses((status = 200, description = "The settings of the caller.", body = MeResponse), QueryErrors))]
+/// Shows the profile and the settings of the caller.
+#[utoipa::path(tag = ApiTag::USERS, responses((status = 200, description = "The profile and the settings of the caller.", body = MeResponse), QueryErrors))]
 #[get("/v1/me")]
 async fn get_me(caller: AuthenticatedUser) -> Result<HttpResponse, Problem> {
     let me = UpdateProfile::default();
@@ -25,9 +25,9 @@ async fn get_me(caller: AuthenticatedUser) -> Result<HttpResponse, Problem> {
     visible(&caller, me).await
 }
 
-/// Changes the given settings of the caller; absent ones stay as they are.
+/// Changes the profile and the settings of the caller by a merge patch: null removes, and what is absent stays as it is.
 #[utoipa::path(tag = ApiTag::USERS, request_body = UpdateProfile, responses(
-    (status = 200, description = "The settings of the caller after the change.", body = MeResponse), ChangeErrors
+    (status = 200, description = "The profile and the settings of the caller after the change.", body = MeResponse), ChangeErrors
 ))]
 #[patch("/v1/me")]
 async fn patch_me(caller: AuthenticatedUser, input: Input<UpdateProfile>) -> Result<HttpResponse, Problem> {

@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, delete, get, put, web};
 use protocol::command::{JoinConversation, LeaveConversation, ListMembers, MemberAction, SetRole};
 use protocol::response::{Ack, MembersResponse as MembersOf};
-use protocol::{ClientCommand, Role};
+use protocol::{ClientCommand, CustomData, FieldPatch, Role};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -19,8 +19,12 @@ use super::{ConversationPath, MemberPath, Problem, response};
 /// The membership to set for a user.
 #[derive(Default, Deserialize, ToSchema)]
 struct MemberRequest {
-    /// The new role of an existing member. Without it, the user is added.
+    /// The new role of an existing member. Without it and without `data`, the user is added.
     role: Option<Role>,
+    /// The new custom data of an existing member, a JSON object of at most 4 KiB; null removes it.
+    #[serde(default)]
+    #[schema(value_type = Option<CustomData>)]
+    data: FieldPatch<CustomData>,
 }
 
 pub(super) fn routes(config: &mut ServiceConfig) {
@@ -54,7 +58,7 @@ async fn list_members(
     Ok(response::tagged(&request, &caller.ask(members).await?))
 }
 
-/// Adds a user, changes the role of a member to the `role` in the body, or lets the caller join a channel.
+/// Adds a user, changes the role or the custom data of a member to those in the body, or lets the caller join a channel.
 #[utoipa::path(tag = ApiTag::MEMBERS, params(OfMember, IdempotencyKey), request_body = Option<MemberRequest>, responses(
     (status = 201, description = "The user was added as a member.", body = Ack),
     (status = 200, description = "The member has the role now, or a request with this idempotency key had made the change before.", body = Ack),
@@ -68,25 +72,28 @@ async fn put_member(
 ) -> Result<HttpResponse, Problem> {
     let ((c, who), key) = (path.into_inner(), input.cid);
     let cid = key.clone();
-    let command = match input.fields.role {
-        Some(role) => {
-            let role = ClientCommand::Role(SetRole {
-                conversation: c,
-                client_message_id: cid,
-                member: who,
-                role,
-            });
-            return Ok(response::changed(key, caller.change(role).await?));
-        }
-        None if who == caller.user => ClientCommand::Join(JoinConversation {
-            conversation: c,
-            client_message_id: cid,
-        }),
-        None => ClientCommand::Invite(MemberAction {
+    let MemberRequest { role, data } = input.fields;
+    if role.is_some() || !data.is_keep() {
+        let role = ClientCommand::Role(SetRole {
             conversation: c,
             client_message_id: cid,
             member: who,
-        }),
+            role,
+            data,
+        });
+        return Ok(response::changed(key, caller.change(role).await?));
+    }
+    let command = if who == caller.user {
+        ClientCommand::Join(JoinConversation {
+            conversation: c,
+            client_message_id: cid,
+        })
+    } else {
+        ClientCommand::Invite(MemberAction {
+            conversation: c,
+            client_message_id: cid,
+            member: who,
+        })
     };
     Ok(response::created(key, caller.change(command).await?))
 }

@@ -21,6 +21,7 @@ mod me;
 mod members;
 mod messages;
 mod reactions;
+mod sessions;
 mod sync;
 mod users;
 
@@ -55,6 +56,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     bans::routes(config);
     users::routes(config);
     me::routes(config);
+    sessions::routes(config);
     sync::routes(config);
     login::routes(config);
     devices::routes(config);

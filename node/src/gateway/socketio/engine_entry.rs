@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
 
+use super::engine_packet::{EnginePacket, EnginePacketError};
 use super::engine_query::EngineRefusal;
 use crate::forwarding::POST_STEP;
 use crate::session::messages::Disconnect;
@@ -19,12 +21,15 @@ const CALLS: usize = 4;
 pub(super) struct EngineEntry {
     output: mpsc::Sender<OutputCall>,
     input: mpsc::Sender<InputCall>,
+    /// True while a payload of a request to this node is served.
     is_posting: Arc<AtomicBool>,
+    /// Has no permit while the packets of a forwarded payload are not accepted.
+    forwarded: Arc<Semaphore>,
     /// True while an upgrade is in progress, and after it.
     has_upgrade: Arc<AtomicBool>,
     is_identified: Arc<AtomicBool>,
-    /// Payload of another node whose packets were not accepted yet when that node last asked.
-    pending_post: Arc<Mutex<Option<PendingPost>>>,
+    /// Result of a forwarded payload whose packets were not accepted yet when its node last asked.
+    pending_post: Arc<Mutex<Option<oneshot::Receiver<PostResult>>>>,
 }
 
 /// Ends of the channels for the two tasks of a connection.
@@ -58,11 +63,17 @@ pub(super) struct EnginePoll {
 
 /// Call to the input of a connection.
 pub(super) enum InputCall {
-    /// Payload of a request. Answered once its packets are accepted.
-    Post(String, oneshot::Sender<PostResult>),
+    Post(PostCall),
     /// Packets of the WebSocket that replaced the polls.
     Packets(Vec<SocketMessage>, oneshot::Sender<()>),
     Disconnect(Disconnect),
+}
+
+/// Payload of a request. Answered once its packets are accepted.
+pub(super) struct PostCall {
+    pub(super) payload: String,
+    result: oneshot::Sender<PostResult>,
+    _forwarded: Option<OwnedSemaphorePermit>,
 }
 
 /// Message of a WebSocket.
@@ -79,12 +90,6 @@ pub(super) enum PostResult {
     Refused,
 }
 
-/// Payload whose packets are not accepted yet.
-struct PendingPost {
-    result: oneshot::Receiver<PostResult>,
-    _served: ServedRequest,
-}
-
 /// Marks that a request of one kind is being served.
 struct ServedRequest(Arc<AtomicBool>);
 
@@ -99,6 +104,7 @@ impl EngineEntry {
             output,
             input,
             is_posting: Arc::default(),
+            forwarded: Arc::new(Semaphore::new(1)),
             has_upgrade: Arc::default(),
             is_identified: is_identified.clone(),
             pending_post: Arc::default(),
@@ -133,17 +139,27 @@ impl EngineEntry {
     /// A second request at once and a malformed payload, which both end the connection, and a connection that has ended
     /// or was upgraded.
     pub(super) async fn post(&self, payload: String) -> Result<(), EngineRefusal> {
-        self.begin_post(payload).await?.accepted().await
+        let Some(_served) = ServedRequest::begin(&self.is_posting) else {
+            self.end(Disconnect::Lost).await;
+            return Err(EngineRefusal::BadRequest);
+        };
+        accepted(&mut self.hand_over(payload, None).await?).await
     }
 
     /// Hands over a payload that another node forwards. Returns false if its packets are not accepted yet after
     /// `POST_STEP`: that node asks again by [`await_post`](Self::await_post).
     ///
     /// # Errors
-    /// Those of [`post`](Self::post).
+    /// Those of [`post`](Self::post). A second payload waits for the first one instead, whose node may have died.
     pub(super) async fn forwarded_post(&self, payload: String) -> Result<bool, EngineRefusal> {
-        let post = self.begin_post(payload).await?;
-        self.accepted_soon(post).await
+        let deadline = Instant::now() + POST_STEP;
+        let turn = tokio::time::timeout_at(deadline, self.forwarded.clone().acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else {
+            self.end(Disconnect::Lost).await;
+            return Err(EngineRefusal::BadRequest);
+        };
+        let post = self.hand_over(payload, Some(turn)).await?;
+        self.accepted_by(deadline, post).await
     }
 
     /// Waits for the payload that another node has forwarded. Returns false as `forwarded_post` does.
@@ -152,11 +168,16 @@ impl EngineEntry {
     /// Those of [`post`](Self::post). No payload is pending if nobody has forwarded one.
     pub(super) async fn await_post(&self) -> Result<bool, EngineRefusal> {
         let post = self.pending_post.lock().take();
-        self.accepted_soon(post.ok_or(EngineRefusal::BadRequest)?).await
+        let post = post.ok_or(EngineRefusal::BadRequest)?;
+        self.accepted_by(Instant::now() + POST_STEP, post).await
     }
 
-    async fn accepted_soon(&self, mut post: PendingPost) -> Result<bool, EngineRefusal> {
-        match tokio::time::timeout(POST_STEP, post.accepted()).await {
+    async fn accepted_by(
+        &self,
+        deadline: Instant,
+        mut post: oneshot::Receiver<PostResult>,
+    ) -> Result<bool, EngineRefusal> {
+        match tokio::time::timeout_at(deadline, accepted(&mut post)).await {
             Ok(accepted) => accepted.map(|()| true),
             Err(_) => {
                 *self.pending_post.lock() = Some(post);
@@ -165,22 +186,24 @@ impl EngineEntry {
         }
     }
 
-    async fn begin_post(&self, payload: String) -> Result<PendingPost, EngineRefusal> {
+    async fn hand_over(
+        &self,
+        payload: String,
+        forwarded: Option<OwnedSemaphorePermit>,
+    ) -> Result<oneshot::Receiver<PostResult>, EngineRefusal> {
         // The output takes no calls after an upgrade: its WebSocket brings the packets.
         if self.output.is_closed() {
             return Err(EngineRefusal::UnknownId);
         }
-        let Some(served) = ServedRequest::begin(&self.is_posting) else {
-            self.end(Disconnect::Lost).await;
-            return Err(EngineRefusal::BadRequest);
-        };
         let (sender, result) = oneshot::channel();
-        let called = self.input.send(InputCall::Post(payload, sender)).await;
+        let call = PostCall {
+            payload,
+            result: sender,
+            _forwarded: forwarded,
+        };
+        let called = self.input.send(InputCall::Post(call)).await;
         called.map_err(|_| EngineRefusal::UnknownId)?;
-        Ok(PendingPost {
-            result,
-            _served: served,
-        })
+        Ok(result)
     }
 
     /// Returns true if a WebSocket replaces the polls already, or is about to.
@@ -226,6 +249,21 @@ impl EngineEntry {
     }
 }
 
+// === impl SocketMessage ===
+
+impl SocketMessage {
+    /// Reads the packet that the message is.
+    ///
+    /// # Errors
+    /// Text that is no packet.
+    pub(super) fn packet(&self) -> Result<EnginePacket<'_>, EnginePacketError> {
+        match self {
+            SocketMessage::Text(text) => EnginePacket::parse(text),
+            SocketMessage::Binary(bytes) => Ok(EnginePacket::Binary((&bytes[..]).into())),
+        }
+    }
+}
+
 // === impl EnginePoll ===
 
 impl EnginePoll {
@@ -235,14 +273,23 @@ impl EnginePoll {
     }
 }
 
-// === impl PendingPost ===
+// === impl PostCall ===
 
-impl PendingPost {
-    async fn accepted(&mut self) -> Result<(), EngineRefusal> {
-        match (&mut self.result).await {
-            Ok(PostResult::Accepted) => Ok(()),
-            Ok(PostResult::Refused) | Err(_) => Err(EngineRefusal::BadRequest),
-        }
+impl PostCall {
+    pub(super) fn answer(self, result: PostResult) {
+        // An error means that nobody waits any more.
+        let _cancelled = self.result.send(result);
+    }
+}
+
+/// Waits until the packets of a payload are accepted.
+///
+/// # Errors
+/// A payload that was refused, and a connection that has ended.
+async fn accepted(post: &mut oneshot::Receiver<PostResult>) -> Result<(), EngineRefusal> {
+    match post.await {
+        Ok(PostResult::Accepted) => Ok(()),
+        Ok(PostResult::Refused) | Err(_) => Err(EngineRefusal::BadRequest),
     }
 }
 
@@ -259,5 +306,56 @@ impl ServedRequest {
 impl Drop for ServedRequest {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn next_post(calls: &mut EngineCalls) -> PostCall {
+        match calls.input.recv().await {
+            Some(InputCall::Post(call)) => call,
+            _ => panic!("a payload is handed over"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn payload_behind_one_whose_node_has_died_is_accepted() {
+        let (entry, mut calls) = EngineEntry::new();
+        let first = entry.forwarded_post("first".to_owned()).await;
+        assert_eq!(first, Ok(false), "not accepted in time");
+        // Its node does not ask again.
+        let second = tokio::spawn({
+            let entry = entry.clone();
+            async move { entry.forwarded_post("second".to_owned()).await }
+        });
+        for payload in ["first", "second"] {
+            let call = next_post(&mut calls).await;
+            assert_eq!(call.payload, payload);
+            call.answer(PostResult::Accepted);
+        }
+        assert_eq!(second.await.unwrap(), Ok(true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn payload_behind_one_never_accepted_ends_the_connection() {
+        let (entry, mut calls) = EngineEntry::new();
+        assert_eq!(entry.forwarded_post("first".to_owned()).await, Ok(false));
+        let second = entry.forwarded_post("second".to_owned()).await;
+        assert_eq!(second, Err(EngineRefusal::BadRequest));
+        next_post(&mut calls).await.answer(PostResult::Accepted);
+        let end = calls.input.recv().await;
+        assert!(matches!(end, Some(InputCall::Disconnect(Disconnect::Lost))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn node_that_asks_again_gets_the_result() {
+        let (entry, mut calls) = EngineEntry::new();
+        assert_eq!(entry.forwarded_post("first".to_owned()).await, Ok(false));
+        assert_eq!(entry.await_post().await, Ok(false));
+        next_post(&mut calls).await.answer(PostResult::Accepted);
+        assert_eq!(entry.await_post().await, Ok(true));
+        assert_eq!(entry.await_post().await, Err(EngineRefusal::BadRequest));
     }
 }

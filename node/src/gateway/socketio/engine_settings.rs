@@ -36,7 +36,7 @@ impl EngineSettings {
 impl From<&Config> for EngineSettings {
     fn from(config: &Config) -> EngineSettings {
         EngineSettings {
-            ping_interval: config.session.ping_interval.0,
+            ping_interval: config.ping_interval().0,
             ping_timeout: config.session.idle_timeout.0 / 2,
             max_payload: config.max_frame(),
         }

@@ -6,7 +6,7 @@ use protocol::CloseCode;
 use tokio::sync::{Notify, mpsc};
 
 use super::engine_entry::{InputCall, PostResult, SocketMessage};
-use super::engine_packet::{self, EnginePacket};
+use super::engine_packet::{self, EnginePacket, EnginePacketError};
 use super::engine_reader::{EngineInput, EngineReader};
 use crate::gateway::websocket::{Meter, ReadProgress, SessionOver};
 use crate::session::ConnectionHandle;
@@ -36,53 +36,42 @@ impl<I: EngineInput> PolledInput<I> {
             let disconnect = match call {
                 None => Disconnect::Lost,
                 Some(InputCall::Disconnect(disconnect)) => disconnect,
-                Some(InputCall::Post(payload, result)) => match self.post(&payload).await {
-                    Ok(Ok(())) => {
-                        let _cancelled = result.send(PostResult::Accepted);
-                        continue;
+                Some(InputCall::Post(post)) => {
+                    let read = self.packets(engine_packet::packets(&post.payload)).await;
+                    match read {
+                        Ok(Ok(())) => {
+                            post.answer(PostResult::Accepted);
+                            continue;
+                        }
+                        // The client has ended the connection by a packet of this payload.
+                        Err(SessionOver) => return post.answer(PostResult::Accepted),
+                        Ok(Err(code)) => {
+                            post.answer(PostResult::Refused);
+                            Disconnect::Broken(code)
+                        }
                     }
-                    // The client has ended the connection by a packet of this payload.
-                    Err(SessionOver) => {
-                        let _cancelled = result.send(PostResult::Accepted);
-                        return;
+                }
+                Some(InputCall::Packets(messages, accepted)) => {
+                    match self.packets(messages.iter().map(SocketMessage::packet)).await {
+                        Ok(Ok(())) => {
+                            let _cancelled = accepted.send(());
+                            continue;
+                        }
+                        Err(SessionOver) => return,
+                        Ok(Err(code)) => Disconnect::Broken(code),
                     }
-                    Ok(Err(code)) => {
-                        let _cancelled = result.send(PostResult::Refused);
-                        Disconnect::Broken(code)
-                    }
-                },
-                Some(InputCall::Packets(messages, accepted)) => match self.packets(&messages).await {
-                    Ok(Ok(())) => {
-                        let _cancelled = accepted.send(());
-                        continue;
-                    }
-                    Err(SessionOver) => return,
-                    Ok(Err(code)) => Disconnect::Broken(code),
-                },
+                }
             };
             return self.reader.disconnect(disconnect).await;
         }
     }
 
-    async fn post(&mut self, payload: &str) -> Result<Result<(), CloseCode>, SessionOver> {
-        for packet in engine_packet::packets(payload) {
-            let Ok(packet) = packet else {
-                return Ok(Err(CloseCode::Protocol));
-            };
-            if let Err(code) = self.packet(&packet).await? {
-                return Ok(Err(code));
-            }
-        }
-        self.flush().await?;
-        Ok(Ok(()))
-    }
-
-    async fn packets(&mut self, messages: &[SocketMessage]) -> Result<Result<(), CloseCode>, SessionOver> {
-        for message in messages {
-            let packet = match message {
-                SocketMessage::Text(text) => EnginePacket::parse(text),
-                SocketMessage::Binary(bytes) => Ok(EnginePacket::Binary((&bytes[..]).into())),
-            };
+    /// Accepts the packets of a payload, or of the messages of a WebSocket.
+    async fn packets<'a>(
+        &mut self,
+        packets: impl Iterator<Item = Result<EnginePacket<'a>, EnginePacketError>>,
+    ) -> Result<Result<(), CloseCode>, SessionOver> {
+        for packet in packets {
             let Ok(packet) = packet else {
                 return Ok(Err(CloseCode::Protocol));
             };

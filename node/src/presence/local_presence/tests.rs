@@ -139,3 +139,34 @@ async fn detached_session_with_a_device_waits_under_its_tag() {
     assert!(!guard.wait(), "no device could find it");
     assert_eq!(entered().sid, None);
 }
+
+#[actix::test]
+async fn changed_profile_waits_for_room_and_comes_once() {
+    let (presence, _orders) = presence();
+    let screen = Rc::new(Narrow {
+        room: Cell::new(0),
+        seen: RefCell::default(),
+    });
+    assert!(presence.watch(1, &user("bob"), screen.clone(), vec![user("alice")], 2));
+    let change = |name: &str, ver| {
+        presence.inner.take(ReporterEvent::Profile {
+            user: user(name),
+            viewer: user("bob"),
+            ver,
+        });
+        presence.inner.show_waiting()
+    };
+    assert!(!change("nobody", 1), "not watched");
+    assert!(change("alice", 2) && change("alice", 3));
+    assert_eq!(presence.inner.metrics.presence_waiting.get(), 1);
+    screen.room.set(9);
+    assert!(!presence.inner.show_waiting());
+    assert_eq!(*screen.seen.borrow(), [r#""t":"profile","u":"alice","ver":3}"#]);
+    screen.room.set(0);
+    assert!(change("alice", 4));
+    presence.unwatch(1, &[user("alice")]);
+    screen.room.set(9);
+    presence.inner.show_waiting();
+    assert_eq!(screen.seen.borrow().len(), 1, "watched no longer");
+    assert_eq!(presence.inner.metrics.presence_waiting.get(), 0);
+}

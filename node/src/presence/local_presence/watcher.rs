@@ -1,11 +1,11 @@
-//! Session with watches: the presence sent last per user, and the newest state that waits for room.
+//! Session with watches: the presence sent last per user, and the newest states and profiles that wait for room.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 
 use bytes::Bytes;
 use protocol::UserId;
-use protocol::event::{Event, PresenceEvent, PresenceState};
+use protocol::event::{Event, PresenceEvent, PresenceState, ProfileEvent};
 
 use crate::rpc::presence::VisiblePresence;
 
@@ -24,6 +24,8 @@ pub(super) struct PresenceSubscriber {
     /// Users with a waiting state, in order of arrival.
     queue: VecDeque<UserId>,
     newest: HashMap<UserId, VisiblePresence>,
+    /// Changed profiles that wait for room, with the newest version of each.
+    profiles: BTreeMap<UserId, u64>,
 }
 
 // === impl PresenceSubscriber ===
@@ -36,6 +38,7 @@ impl PresenceSubscriber {
             users: HashMap::new(),
             queue: VecDeque::new(),
             newest: HashMap::new(),
+            profiles: BTreeMap::new(),
         }
     }
 
@@ -44,12 +47,22 @@ impl PresenceSubscriber {
         if self.newest.remove(user).is_some() {
             self.queue.retain(|waiting| waiting != user);
         }
+        self.profiles.remove(user);
         self.users.remove(user).is_some()
     }
 
-    /// Returns the number of users with a waiting state.
+    /// Returns the number of waiting states and profiles.
     pub(super) fn waiting(&self) -> usize {
-        self.queue.len()
+        self.queue.len() + self.profiles.len()
+    }
+
+    /// Stores the new version of a user's profile. Returns true if an event has to be sent.
+    pub(super) fn profile_changed(&mut self, user: &UserId, ver: u64) -> bool {
+        let is_watched = self.users.contains_key(user);
+        if is_watched {
+            self.profiles.insert(user.clone(), ver);
+        }
+        is_watched
     }
 
     /// Stores the presence of a user. Returns true if an event may have to be sent.
@@ -84,6 +97,17 @@ impl PresenceSubscriber {
                 count += 1;
             }
             self.newest.remove(&user);
+        }
+        while let Some((user, version)) = self.profiles.pop_first() {
+            let event = Event::Profile(ProfileEvent {
+                user: user.clone(),
+                version,
+            });
+            if !self.screen.show(event.tail().into()) {
+                self.profiles.insert(user, version);
+                break;
+            }
+            count += 1;
         }
         count
     }

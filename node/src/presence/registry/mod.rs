@@ -225,6 +225,16 @@ impl PresenceRegistry {
         }
     }
 
+    /// Queues the new version of the user's profile for the nodes that watch the user.
+    pub(crate) fn profile_changed(&mut self, user: &UserId, ver: u64) {
+        let watchers = self.users.get(user).map(|entry| entry.watchers.clone());
+        for node in watchers.into_iter().flatten() {
+            if let Some(registered) = self.nodes.get_mut(&node) {
+                registered.mail.profile_changed(user, ver);
+            }
+        }
+    }
+
     /// Queues the end of a login, or of all, for the nodes with sessions of the user.
     pub(crate) fn ended(&mut self, user: &UserId, login: Option<&ClientMessageId>) {
         let sessions = self.users.get(user).map(|entry| &entry.sessions[..]);

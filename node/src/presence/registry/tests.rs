@@ -359,3 +359,34 @@ fn nodes_of_a_user_learn_their_number_and_its_decrease() {
     registry.pass(6 * SEC, &[A]);
     assert_eq!(registry.all_updates(A), [divided("alice", 1)]);
 }
+
+#[test]
+fn changed_profile_reaches_watching_nodes_in_its_newest_version() {
+    let mut registry = TestRegistry::new();
+    registry.watch(A, "alice", false);
+    registry.enter(B, session("alice", 1, None));
+    registry.updates(A);
+    registry.updates(B);
+    for ver in [2, 3, 1] {
+        registry.inner.profile_changed(&user("alice"), ver);
+    }
+    registry.inner.profile_changed(&user("nobody"), 1);
+    let change = |ver| {
+        vec![PresenceUpdate::Profile {
+            user: user("alice"),
+            ver,
+        }]
+    };
+    assert_eq!(registry.updates(B), [], "its session does not watch");
+    assert_eq!(registry.updates(A), change(3));
+    assert_eq!(registry.updates(A), []);
+    // A lost message is repeated, unless a newer version has come meanwhile.
+    registry.inner.profile_changed(&user("alice"), 4);
+    let (now, now_ms) = (registry.now, registry.now_ms());
+    let mut lost = registry.inner.pop_updates(0, 1, now, now_ms);
+    let (node, updates) = lost.remove(0);
+    registry.inner.profile_changed(&user("alice"), 5);
+    registry.inner.unsent(node, updates, now);
+    assert!(registry.inner.updates_due().is_some());
+    assert_eq!(registry.updates(A), change(5));
+}

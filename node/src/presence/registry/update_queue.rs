@@ -1,8 +1,9 @@
 //! Queue of presence updates to one node, bounded by the node's sessions and watches.
 //!
-//! Only the newest presence of a user matters, so it is looked up when the update is sent.
+//! Only the newest presence of a user matters, so it is looked up when the update is sent. Of a profile the newest version
+//! is queued.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use cluster::NodeId;
@@ -19,6 +20,8 @@ const PAGE: usize = 512;
 pub(super) struct UpdateQueue {
     items: Vec<PresenceUpdate>,
     changed: HashSet<UserId>,
+    /// Newest version of each changed profile.
+    profiles: HashMap<UserId, u64>,
     /// True while a message is in flight.
     under_way: bool,
     /// Earliest time of the next message, after a failure.
@@ -36,9 +39,17 @@ impl UpdateQueue {
         self.changed.insert(user.clone());
     }
 
+    pub(super) fn profile_changed(&mut self, user: &UserId, ver: u64) {
+        let newest = self.profiles.entry(user.clone()).or_default();
+        *newest = ver.max(*newest);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.items.is_empty() && self.changed.is_empty() && self.profiles.is_empty()
+    }
+
     fn ready(&self, now: Instant) -> bool {
-        let any = !self.items.is_empty() || !self.changed.is_empty();
-        any && !self.under_way && self.not_before.is_none_or(|at| at <= now)
+        !self.is_empty() && !self.under_way && self.not_before.is_none_or(|at| at <= now)
     }
 }
 
@@ -76,6 +87,18 @@ impl PresenceRegistry {
                 .collect();
             for user in &users {
                 registered.mail.changed.remove(user);
+            }
+            let profiles: Vec<UserId> = registered
+                .mail
+                .profiles
+                .keys()
+                .take(PAGE - take - users.len())
+                .cloned()
+                .collect();
+            for user in profiles {
+                if let Some(ver) = registered.mail.profiles.remove(&user) {
+                    items.push(PresenceUpdate::Profile { user, ver });
+                }
             }
             // One message in flight per node keeps the order of blocks and displacements.
             registered.mail.under_way = true;
@@ -123,6 +146,7 @@ impl PresenceRegistry {
                 PresenceUpdate::Presence { user, .. } => {
                     registered.mail.changed.insert(user);
                 }
+                PresenceUpdate::Profile { user, ver } => registered.mail.profile_changed(&user, ver),
                 item => items.push(item),
             }
         }
@@ -133,10 +157,10 @@ impl PresenceRegistry {
 
     /// Returns the end of the earliest pause; `None` if no queued updates wait for one.
     pub(crate) fn updates_due(&self) -> Option<Instant> {
-        let waiting = self.nodes.values().filter(|registered| {
-            !registered.mail.under_way
-                && (!registered.mail.items.is_empty() || !registered.mail.changed.is_empty())
-        });
+        let waiting = self
+            .nodes
+            .values()
+            .filter(|registered| !registered.mail.under_way && !registered.mail.is_empty());
         waiting.filter_map(|registered| registered.mail.not_before).min()
     }
 }

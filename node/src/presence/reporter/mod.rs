@@ -101,6 +101,8 @@ pub(super) enum ReporterEvent {
         viewer: UserId,
         visible: VisiblePresence,
     },
+    /// New version of a user's profile for the sessions of one viewer.
+    Profile { user: UserId, viewer: UserId, ver: u64 },
 }
 
 /// Maximum number of queued updates of owners; more are refused and sent again.

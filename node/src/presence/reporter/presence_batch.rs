@@ -1,5 +1,5 @@
 //! Events of the presence reporter for one worker. A slow worker loses nothing. Its batch stays bounded: one verdict per
-//! session, and only the newest presence per user and viewer.
+//! session, and only the newest presence and the newest version of the profile per user and viewer.
 
 use std::collections::HashMap;
 
@@ -17,6 +17,7 @@ pub(super) type PresenceWorkers = WorkerQueues<PresenceBatch>;
 pub(super) struct PresenceBatch {
     events: Vec<ReporterEvent>,
     newest: HashMap<(UserId, UserId), VisiblePresence>,
+    profiles: HashMap<(UserId, UserId), u64>,
 }
 
 // === impl WorkerBatch for PresenceBatch ===
@@ -34,6 +35,9 @@ impl WorkerBatch for PresenceBatch {
             } => {
                 self.newest.insert((user, viewer), visible);
             }
+            ReporterEvent::Profile { user, viewer, ver } => {
+                self.profiles.insert((user, viewer), ver);
+            }
             event => self.events.push(event),
         }
         1
@@ -47,6 +51,8 @@ impl WorkerBatch for PresenceBatch {
             viewer,
             visible,
         }));
+        let profiles = self.profiles.drain();
+        events.extend(profiles.map(|((user, viewer), ver)| ReporterEvent::Profile { user, viewer, ver }));
         events
     }
 }

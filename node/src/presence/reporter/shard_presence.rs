@@ -186,6 +186,11 @@ impl ShardPresence {
                     workers.send(worker, ReporterEvent::Displaced { tag, how });
                 }
             }
+            PresenceUpdate::Profile { user, ver } => {
+                if let Some(watched) = self.watched.get(&user) {
+                    watched.send_profile(&user, ver, workers);
+                }
+            }
             PresenceUpdate::Divided { user, nodes } => self.divided.push((user, nodes)),
             PresenceUpdate::Ended { user, login } => {
                 // One event per worker: the worker matches the login with its own sessions.

@@ -399,3 +399,34 @@ fn replaced_session_is_registered_again_as_waiting() {
     reporter.shard.content.enter(W, waiting(1));
     assert_eq!(reporter.ask().1.sessions, [waiting(1)]);
 }
+
+#[test]
+fn changed_profile_reaches_viewers_who_are_not_blocked() {
+    let mut reporter = TestReporter::new();
+    reporter.watch("alice");
+    reporter.watch("carol");
+    let change = |ver| PresenceUpdate::Profile {
+        user: user("bob"),
+        ver,
+    };
+    reporter.update(5, 100, change(2));
+    assert_eq!(reporter.events(), [], "no viewer's block is known yet");
+    let (id, question) = reporter.ask();
+    let mut views = vec![view(true, 1, None); 2];
+    let blocked = question
+        .watched
+        .iter()
+        .position(|watch| watch.viewer == user("alice"));
+    views[blocked.unwrap()].blocked = Some(4);
+    reporter.answer(id, vec![], views);
+    reporter.events();
+    reporter.update(5, 100, change(3));
+    let expected = ReporterEvent::Profile {
+        user: user("bob"),
+        viewer: user("carol"),
+        ver: 3,
+    };
+    assert_eq!(reporter.events(), [expected]);
+    reporter.update(5, 99, change(4));
+    assert_eq!(reporter.events(), [], "of an earlier registration");
+}

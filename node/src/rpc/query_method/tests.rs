@@ -10,7 +10,7 @@ use crate::rpc;
 use crate::rpc::tests::golden;
 use crate::state_machine::query::{
     DeviceTokenEntry, Direction, HistoryRange, LoggedEvent, MembershipSpan, MessageView, Missed,
-    MissedEvents, PlacedEntry, Ranged, StoredCursors, Summary,
+    MissedEvents, PlacedEntry, Ranged, StoredCursors, StoredProfile, Summary,
 };
 use crate::state_machine::{DeviceCursors, SecretBytes, TokenFamilyId};
 
@@ -113,8 +113,9 @@ fn check(method: QueryMethod) {
             SummariesQuery {
                 user,
                 convs: vec![conv],
+                data_kind: Some("k".into()),
             },
-            &[1, 1, b'u', 1, 1, b'g'],
+            &[1, 1, b'u', 1, 1, b'g', 1, 1, b'k'],
         ),
         QueryMethod::MentioningQuery => golden(
             MentioningQuery {
@@ -123,6 +124,11 @@ fn check(method: QueryMethod) {
             },
             &[1, 1, b'u', 1, 1, b'g'],
         ),
+        QueryMethod::ProfilesQuery => {
+            let users = vec![(user, 3)];
+            let with_data = true;
+            golden(ProfilesQuery { users, with_data }, &[1, 1, 1, b'u', 3, 1]);
+        }
         QueryMethod::RangeQuery => golden(RangeQuery { conv, after: 3 }, &[1, 1, b'g', 3]),
         QueryMethod::SinceQuery => golden(SinceQuery { conv, user, after: 3 }, &[1, 1, b'g', 1, b'u', 3]),
         QueryMethod::KeyringQuery => golden(KeyringQuery, &[1]),
@@ -183,6 +189,9 @@ fn method_numbers_are_frozen() {
         (29, "LAST_SESSION"),
         (30, "FORWARD"),
         (31, "DeviceCursorsQuery"),
+        (40, "ProfilesQuery"),
+        (41, "USER_SESSIONS"),
+        (42, "END_SESSION"),
     ];
     let mut found: Vec<(u16, String)> = vec![
         (rpc::SUBMIT, "SUBMIT".into()),
@@ -198,6 +207,8 @@ fn method_numbers_are_frozen() {
         (rpc::CANCEL_TRANSFER, "CANCEL_TRANSFER".into()),
         (rpc::LAST_SESSION, "LAST_SESSION".into()),
         (rpc::FORWARD, "FORWARD".into()),
+        (rpc::USER_SESSIONS, "USER_SESSIONS".into()),
+        (rpc::END_SESSION, "END_SESSION".into()),
     ];
     let number = |method: &QueryMethod| (*method as u16, format!("{method:?}"));
     found.extend(QueryMethod::ALL.iter().map(number));
@@ -284,10 +295,10 @@ fn responses_are_frozen() {
         pinned: false,
         peer: None,
     };
-    golden::<Vec<Result<Summary, RpcError>>>(
-        vec![Ok(summary)],
+    golden::<Vec<Result<Option<Summary>, RpcError>>>(
+        vec![Ok(Some(summary)), Ok(None)],
         &[
-            1, 1, 0, 1, b'g', 1, 0, 2, 9, 8, 7, 1, 2, b'{', b'}', 0, 0, 0, 6, 5, 4, 3, 1, 0, 0,
+            1, 2, 0, 1, 1, b'g', 1, 0, 2, 9, 8, 7, 1, 2, b'{', b'}', 0, 0, 0, 6, 5, 4, 3, 1, 0, 0, 0, 0,
         ],
     );
     golden::<Vec<PlacedEntry>>(
@@ -313,6 +324,16 @@ fn responses_are_frozen() {
     };
     let bytes = [&[1, 1][..], &[7; 16], &[1, b'd', 1, 1, b'n', 3, 4]].concat();
     golden::<Vec<DeviceTokenEntry>>(vec![entry], &bytes);
+    let profile = StoredProfile {
+        ver: 3,
+        name: Some("n".into()),
+        avatar: None,
+        data: Some("{}".into()),
+    };
+    golden::<Vec<Result<Option<StoredProfile>, RpcError>>>(
+        vec![Ok(Some(profile)), Ok(None)],
+        &[1, 2, 0, 1, 3, 1, 1, b'n', 0, 1, 2, b'{', b'}', 0, 0],
+    );
     let stored = StoredCursors {
         expires_ms: 4,
         cursors: DeviceCursors {

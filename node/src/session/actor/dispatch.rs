@@ -82,6 +82,7 @@ impl Session {
             ClientCommand::Hist(hist) => self.ask(ctx, id, hist, Response::Hist),
             ClientCommand::Sync(sync) => self.ask(ctx, id, sync, Response::Delta),
             ClientCommand::Members(members) => self.ask(ctx, id, members, Response::Members),
+            ClientCommand::Users(users) => self.ask(ctx, id, users, Response::Users),
             ClientCommand::Me(me) => self.own_settings(ctx, id, me, bytes),
             ClientCommand::Edit(_)
             | ClientCommand::Del(_)

@@ -257,7 +257,7 @@ impl Session {
         feed.keep_account(self.worker.sessions.clone(), sid);
         let sessions = &self.worker.sessions;
         // The login may have been revoked since the token was verified.
-        if !sessions.opened(sid, who, login, ctx.address()) {
+        if !sessions.opened(sid, who, login, self.now_ms(), ctx.address()) {
             return self.revoked(ctx);
         }
         if self.policy.is_polled {

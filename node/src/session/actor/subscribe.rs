@@ -14,6 +14,7 @@ use protocol::{ClientMessageId, ConversationId, Response};
 
 use super::Session;
 use super::pending_snapshot::{PendingSnapshot, SnapshotFailure, SnapshotForm, SnapshotTarget};
+use crate::commands::users_of_conversation;
 use crate::session::delivery::{EventSubscriber, LATEST};
 use crate::session::following::{AGAIN, retrying};
 use crate::session::retry_budget::with_retries;
@@ -46,21 +47,30 @@ impl Session {
         let snapshot = PendingSnapshot::new(conv, target, is_new);
         let command = (self.worker.clone(), feed, snapshot.conversation().clone());
         let (is_whole, timeout) = (snapshot.is_whole(), snapshot.timeout());
-        let policy = match snapshot.form() {
-            SnapshotForm::Response(_) => self.policy.reader.temporary,
+        // The side table belongs to responses: an event has no names.
+        let (policy, with_users) = match snapshot.form() {
+            SnapshotForm::Response(_) => (self.policy.reader.temporary, true),
             // Events are retried without a limit, whatever the transport.
-            SnapshotForm::Event | SnapshotForm::Activity => RefusalPolicy::Answer,
+            SnapshotForm::Event | SnapshotForm::Activity => (RefusalPolicy::Answer, false),
         };
         let view = with_retries(policy, command, move |(worker, feed, name)| async move {
             if is_new {
                 // Subscribed before the view is read: an event in between is buffered instead of lost.
                 worker.hub.subscribe(&name, feed.clone()).await?;
-            }
-            if is_whole {
-                auto_subscribe::view(&worker.conversations, feed.user_id(), &name).await
             } else {
-                worker.conversations.open(feed.user_id(), &name, have).await
+                // The same holds for a subscription of the session that another request has begun: events between
+                // an earlier view and its first one would be in neither.
+                feed.pending_subscription(&name).await;
             }
+            let mut view = if is_whole {
+                auto_subscribe::view(&worker.conversations, feed.user_id(), &name).await?
+            } else {
+                worker.conversations.open(feed.user_id(), &name, have).await?
+            };
+            if with_users {
+                view.users = worker.conversations.cards(users_of_conversation(&view)).await;
+            }
+            Ok(view)
         });
         let view = async move {
             match timeout {

@@ -23,6 +23,7 @@ use bytes::Bytes;
 use protocol::event::{Event, ResyncEvent};
 use protocol::response::LastEvent;
 use protocol::{ConversationId, EncodedEvent, UserId};
+use tokio::sync::oneshot;
 
 use super::delivery_tracker::DeliveryTracker;
 use super::echo_filter::EchoFilter;
@@ -98,6 +99,8 @@ enum State {
         /// Position up to which the client has the events while later ones are read; `None`: it does not have the
         /// conversation.
         from: Option<u64>,
+        /// Dropped when the subscription is live, has failed, or has to be retried.
+        waiting: Vec<oneshot::Sender<()>>,
     },
     /// Events above this seq are delivered.
     Live(u64),
@@ -180,6 +183,7 @@ impl EventSubscriber {
             held: Vec::new(),
             lost: false,
             from,
+            waiting: Vec::new(),
         };
         let followed = Followed {
             state: opening,

@@ -151,6 +151,12 @@ impl BarrierGuard {
         coming.is_none_or(|coming| coming.convs.as_ref().is_some_and(HashSet::is_empty))
     }
 
+    /// Has the sessions of the user subscribe to a conversation before others.
+    pub(in crate::session) fn ask(&self, conv: &ConversationId) {
+        let mut sessions = self.inner.sessions.lock();
+        sessions.ask(&self.user, std::slice::from_ref(conv));
+    }
+
     /// Pops a conversation that a waiting query needs.
     pub(in crate::session) fn asked(&self) -> Option<ConversationId> {
         let mut sessions = self.inner.sessions.lock();

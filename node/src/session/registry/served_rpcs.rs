@@ -16,7 +16,12 @@ impl SessionRegistry {
     pub(crate) fn serves(method: u16) -> bool {
         matches!(
             method,
-            rpc::RESUME | rpc::CONFIRM_TRANSFER | rpc::CANCEL_TRANSFER | rpc::ENDED
+            rpc::RESUME
+                | rpc::CONFIRM_TRANSFER
+                | rpc::CANCEL_TRANSFER
+                | rpc::ENDED
+                | rpc::USER_SESSIONS
+                | rpc::END_SESSION
         )
     }
 
@@ -27,6 +32,13 @@ impl SessionRegistry {
             rpc::CONFIRM_TRANSFER => rpc::decode(body).map(|question| self.confirmed(question, reply)),
             rpc::ENDED => rpc::decode(body).map(|over| {
                 self.end_logins(over);
+                reply.send(Ok(rpc::encode(&())));
+            }),
+            rpc::USER_SESSIONS => rpc::decode(body).map(|question| {
+                reply.send(Ok(rpc::encode(&self.here(&question))));
+            }),
+            rpc::END_SESSION => rpc::decode(body).map(|request| {
+                self.end_here(&request);
                 reply.send(Ok(rpc::encode(&())));
             }),
             _ => rpc::decode(body).map(|CancelRequest { sid }| {

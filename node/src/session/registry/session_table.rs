@@ -27,6 +27,8 @@ pub(super) struct SessionEntry {
     pub(super) who: SessionIdentity,
     /// Login of the token that the client presented last; `None` for a token without a login.
     pub(super) login: Option<ClientMessageId>,
+    /// Time at which the session began or continued on this node, in milliseconds since the Unix epoch.
+    pub(super) since_ms: u64,
     pub(super) addr: Addr<Session>,
     /// Key in the map of detached sessions; `None` while attached.
     pub(super) turn: Option<u64>,

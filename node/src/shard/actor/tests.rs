@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::service::ChatService;
 use crate::shard::messages::{Panic, PanicInResults};
 use crate::shard::settings::Settings;
-use crate::shard_client::{CommandAck, CommandError, ShardClient};
+use crate::shard_client::{CommandAck, CommandError, ConversationSpec, ShardClient};
 use crate::state_machine::{CommandOrigin, ConversationOp, EventEnvelope, ShardStateMachine, TABLES};
 use crate::subscription::Subscriber;
 
@@ -136,7 +136,12 @@ impl Node {
             ClientMessageId::parse("make").unwrap(),
         );
         self.conversations
-            .create(user, cid, 0, ConversationKind::Group, vec![], None)
+            .create(
+                user,
+                cid,
+                0,
+                ConversationSpec::plain(ConversationKind::Group, vec![]),
+            )
             .await
             .unwrap()
             .conv

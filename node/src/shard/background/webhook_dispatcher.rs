@@ -23,7 +23,9 @@ use crate::shard::context::ShardContext;
 use crate::shard::inbound_batch::{BatchReply, InboundBatch};
 use crate::shard::pending_header::PendingHeader;
 use crate::shard_client::{ShardClient, presence_query};
-use crate::state_machine::{OutboxId, QueuedWebhook, ShardCommand, WebhookBacklog, WebhookOp, query};
+use crate::state_machine::{
+    LARGE_CONVERSATION, OutboxId, QueuedWebhook, ShardCommand, WebhookBacklog, WebhookOp, query,
+};
 use crate::webhook::{self, Webhook, WebhookError};
 
 /// Maximum number of messages per round.
@@ -78,7 +80,7 @@ impl WebhookTarget {
         };
         Ok(Some(WebhookTarget {
             webhook: Webhook::open(settings, metrics)?,
-            members: receiver.max_members,
+            members: LARGE_CONVERSATION,
             backlog: receiver.backlog,
             retry: config.tuning.webhook_retry.0,
         }))

@@ -166,6 +166,7 @@ fn in_a_missing_conversation_everybody_is_refused() {
             kind: protocol::ConversationKind::Group,
             members: vec![],
             title: None,
+            data: None,
         },
     );
     memory.proposed(&header(&create));

@@ -55,7 +55,7 @@ impl QueryServer for Arc<ShardDeps> {
     async fn each<Q: ScatterQuery>(&self, body: &[u8]) -> Result<Bytes, RpcError> {
         let cluster = self.client.cluster().ok_or(UNKNOWN_OWNER)?;
         let question: Q = decode(body)?;
-        let shard = |item| cluster.shard_of(Q::conv(item));
+        let shard = |item| cluster.shard_of(Q::routing_key(item));
         let shards: Vec<ShardId> = question.items().iter().map(shard).collect();
         let distinct: HashSet<ShardId> = shards.iter().copied().collect();
         let states = distinct

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::config::Config;
 use crate::service::ChatService;
 use crate::shard::Settings;
+use crate::shard_client::ConversationSpec;
 use crate::state_machine::{CommandOrigin, ConversationOp, ShardStateMachine, TABLES};
 
 const NODES: usize = 3;
@@ -170,7 +171,12 @@ async fn a_rolling_upgrade_to_the_next_level_loses_nothing() {
         ClientMessageId::parse("make").unwrap(),
     );
     let created = client
-        .create(user, cid, 0, ConversationKind::Group, vec![], None)
+        .create(
+            user,
+            cid,
+            0,
+            ConversationSpec::plain(ConversationKind::Group, vec![]),
+        )
         .await;
     let conv = created.unwrap().conv;
     let senders: Vec<_> = (0..4)

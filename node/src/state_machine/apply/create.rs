@@ -19,7 +19,16 @@ use crate::state_machine::dedup::Dedups;
 use crate::state_machine::outcome::{ApplyEffect, CommandResult, EventEnvelope, UserOutcome};
 use crate::state_machine::row_store::RowWriter;
 use crate::state_machine::rows::{ConvRow, DedupRow, VersionedRow};
-use crate::state_machine::{keys, rules};
+use crate::state_machine::{custom_data, keys, rules};
+
+/// Conversation to be created.
+#[derive(Clone, Copy)]
+pub(super) struct CreateArguments<'a> {
+    pub(super) kind: ConversationKind,
+    pub(super) members: &'a [UserId],
+    pub(super) title: Option<&'a str>,
+    pub(super) data: Option<&'a str>,
+}
 
 /// Binds the key to `conversation`, or returns the conversation bound before.
 pub(super) fn reserve(
@@ -63,14 +72,12 @@ pub(super) fn create(
     work: &mut ApplyContext<'_, impl RowWriter>,
     by: CommandScope<'_>,
     cid: Option<&ClientMessageId>,
-    kind: ConversationKind,
-    members: &[UserId],
-    title: Option<&str>,
+    new: CreateArguments<'_>,
 ) -> Result<CommandResult> {
     let cid = key(cid)?;
     // A repeated key returns its first result before any check: a later change of limits must not refuse it.
     fresh(work, by, cid)?;
-    let (others, peer) = check(by, kind, members, title)?;
+    let (others, peer) = check(by, new)?;
     if let Some(conv) = work.conv(by.conv)? {
         // Either a retry whose key has expired, or the peer of a direct conversation that created it first.
         let mine = conv.creator == *by.user || conv.peer.as_ref() == Some(by.user);
@@ -83,7 +90,10 @@ pub(super) fn create(
         return Ok(applied);
     }
     blocks::unblocked(work, by)?;
-    let events = found(work, by, kind, (&others, peer), title)?;
+    let events = found(work, by, new.kind, (&others, peer), new.title)?;
+    if let Some(data) = new.data {
+        custom_data::write(work.rows, &keys::conversation_data(by.conv), data);
+    }
     // `found` numbers its events from 1, so their count is the position of the last one.
     let (s, ts) = (events.len() as u64, work.now_ms);
     if let Some(mut me) = work.member(by.conv, by.user)? {
@@ -106,7 +116,13 @@ pub(super) fn direct(
     by: CommandScope<'_>,
     peer: &UserId,
 ) -> Result<Vec<EventEnvelope>> {
-    let (others, peer) = check(by, ConversationKind::Direct, std::slice::from_ref(peer), None)?;
+    let new = CreateArguments {
+        kind: ConversationKind::Direct,
+        members: std::slice::from_ref(peer),
+        title: None,
+        data: None,
+    };
+    let (others, peer) = check(by, new)?;
     blocks::unblocked(work, by)?;
     found(work, by, ConversationKind::Direct, (&others, peer), None)
 }
@@ -115,9 +131,12 @@ pub(super) fn direct(
 /// direct conversation. The peer may be the user itself; the conversation then has no other member.
 fn check<'a>(
     by: CommandScope<'_>,
-    kind: ConversationKind,
-    members: &'a [UserId],
-    title: Option<&str>,
+    CreateArguments {
+        kind,
+        members,
+        title,
+        data,
+    }: CreateArguments<'a>,
 ) -> Result<(Vec<&'a UserId>, Option<&'a UserId>)> {
     if by.conv.kind() != Some(kind) {
         return invalid("the conversation's id is of another kind");
@@ -128,6 +147,9 @@ fn check<'a>(
         return refused(ErrorCode::BadRequest, "too many members, or too long a title");
     }
     fit(title)?;
+    if !custom_data::fits(data) {
+        return invalid("the custom data is too large");
+    }
     let mut seen = BTreeSet::from([by.user]);
     let others: Vec<_> = members.iter().filter(|user| seen.insert(user)).collect();
     let mut with = None;
@@ -152,6 +174,9 @@ fn check<'a>(
         }
         if title.is_some() {
             return refused(ErrorCode::BadRequest, "a direct conversation has no title");
+        }
+        if data.is_some() {
+            return refused(ErrorCode::BadRequest, "a direct conversation has no custom data");
         }
         with = Some(peer);
     }

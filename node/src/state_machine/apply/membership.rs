@@ -2,15 +2,17 @@
 //! between two of them.
 
 use protocol::event::MemberEvent;
-use protocol::{ClientMessageId, ConversationKind, ErrorCode, MembershipChange, Role, UserId};
+use protocol::{
+    ClientMessageId, ConversationKind, CustomData, ErrorCode, FieldPatch, MembershipChange, Role, UserId,
+};
 
-use super::{CommandScope, MemberContext, Result, fresh, key, member, not_member, refused, tick};
+use super::{CommandScope, MemberContext, Result, fresh, invalid, key, member, not_member, refused, tick};
 use crate::state_machine::apply_context::ApplyContext;
 use crate::state_machine::outcome::{ApplyEffect, CommandResult, EventEnvelope};
 use crate::state_machine::row_store::RowWriter;
 use crate::state_machine::rows::{ConvRow, EventKind, MemberRow, OutboxChange};
 use crate::state_machine::rules::Permission;
-use crate::state_machine::{owner_succession, rules};
+use crate::state_machine::{custom_data, keys, owner_succession, rules};
 
 /// Assignment of a role to a user.
 #[derive(Clone, Copy)]
@@ -93,13 +95,13 @@ pub(super) fn join(
     done(work, by, cid, conv, vec![event])
 }
 
-/// Changes the role of a member.
+/// Changes the role or the custom data of a member. The data needs the right to change the role.
 pub(super) fn set_role(
     work: &mut ApplyContext<'_, impl RowWriter>,
     by: CommandScope<'_>,
     cid: Option<&ClientMessageId>,
     who: &UserId,
-    role: Role,
+    (role, data): (Option<Role>, Option<&str>),
 ) -> Result<CommandResult> {
     let cid = key(cid)?;
     fresh(work, by, cid)?;
@@ -109,19 +111,26 @@ pub(super) fn set_role(
     let Some(former) = work.member(by.conv, who)?.and_then(|member| member.role) else {
         return refused(ErrorCode::NotFound, "not a member");
     };
+    let role = role.unwrap_or(former);
     member.may(Permission::SetRole(former, role))?;
-    if former == role {
+    if former == role && data.is_none() {
         return refused(ErrorCode::Conflict, "has that role already");
+    }
+    if !custom_data::fits(data) {
+        return invalid("the custom data is too large");
     }
     let mut conv = member.conv;
     // A conversation with members always has an owner; `leave` promotes a successor, a role change does not.
-    if former == Role::Owner && conv.owners == 1 {
+    if former != role && former == Role::Owner && conv.owners == 1 {
         return refused(
             ErrorCode::Conflict,
             "the last owner must first make another member an owner",
         );
     }
-    let event = promote(work, by, &mut conv, who, role)?;
+    if let Some(data) = data {
+        custom_data::write(work.rows, &keys::member_data(by.conv, who), data);
+    }
+    let event = promote(work, by, &mut conv, who, (role, custom_data::patch(data)?))?;
     done(work, by, cid, conv, vec![event])
 }
 
@@ -170,7 +179,13 @@ pub(super) fn leave(
         && conv.owners == 1
         && let Some(next_owner) = owner_succession::next_owner(work.rows, by.conv, by.user)?
     {
-        events.push(promote(work, by, &mut conv, &next_owner, Role::Owner)?);
+        events.push(promote(
+            work,
+            by,
+            &mut conv,
+            &next_owner,
+            (Role::Owner, FieldPatch::Keep),
+        )?);
     }
     events.push(expel(work, by, &mut conv, by.user, me, MembershipChange::Leave));
     done(work, by, cid, conv, events)
@@ -231,6 +246,8 @@ pub(super) fn expel(
         conv.owners -= u64::from(role == Role::Owner);
         owner_succession::remove(work.rows, by.conv, role, member.since, who);
     }
+    // The data describes the membership, and must not come back with the next one.
+    custom_data::write(work.rows, &keys::member_data(by.conv, who), "");
     member.mentions = Vec::new();
     // The end of the membership bounds the events that a former member may still read.
     member.until = conv.last_s;
@@ -242,15 +259,15 @@ pub(super) fn expel(
     }
 }
 
-/// Appends the event of a new role, and updates counts and succession.
+/// Appends the event of a new role or new custom data, and updates counts and succession.
 fn promote(
     work: &mut ApplyContext<'_, impl RowWriter>,
     by: CommandScope<'_>,
     conv: &mut ConvRow,
     who: &UserId,
-    role: Role,
+    (role, data): (Role, FieldPatch<CustomData>),
 ) -> Result<EventEnvelope> {
-    let event = record(work, by, conv, who, Some(role), MembershipChange::Role);
+    let event = record_with(work, by, conv, who, (Some(role), MembershipChange::Role, data));
     if let Some(mut member) = work.member(by.conv, who)?
         && let Some(former) = member.role.replace(role)
     {
@@ -272,6 +289,17 @@ pub(super) fn record(
     role: Option<Role>,
     why: MembershipChange,
 ) -> EventEnvelope {
+    record_with(work, by, conv, who, (role, why, FieldPatch::Keep))
+}
+
+/// Appends a `member` event as [`record`] does, with the change of the member's custom data.
+fn record_with(
+    work: &mut ApplyContext<'_, impl RowWriter>,
+    by: CommandScope<'_>,
+    conv: &mut ConvRow,
+    who: &UserId,
+    (role, why, data): (Option<Role>, MembershipChange, FieldPatch<CustomData>),
+) -> EventEnvelope {
     conv.last_ts = tick(work, conv);
     conv.last_s += 1;
     let (s, ts) = (conv.last_s, conv.last_ts);
@@ -283,6 +311,7 @@ pub(super) fn record(
         member: who.clone(),
         role,
         change: why,
+        data,
     };
     let tail = work.put_event(by.conv, s, EventKind::Member, conv.last_mn, by.user, event.tail());
     EventEnvelope {

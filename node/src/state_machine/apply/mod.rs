@@ -31,6 +31,7 @@ mod index;
 mod login;
 mod membership;
 mod message;
+mod profile;
 mod retain;
 mod seen;
 mod send;
@@ -195,8 +196,19 @@ fn of_conversation(
         }
         ConversationOp::Read { s } => cursors::read(work, by, *s),
         ConversationOp::Delivered { s } => cursors::delivered(work, by, *s),
-        ConversationOp::Create { kind, members, title } => {
-            create::create(work, by, cid, *kind, members, title.as_deref())
+        ConversationOp::Create {
+            kind,
+            members,
+            title,
+            data,
+        } => {
+            let new = create::CreateArguments {
+                kind: *kind,
+                members,
+                title: title.as_deref(),
+                data: data.as_deref(),
+            };
+            create::create(work, by, cid, new)
         }
         ConversationOp::NotAdded { who, why } => consent::not_added(work, by, cid, who.as_ref(), why),
         ConversationOp::Invite { who } => membership::invite(work, by, cid, who),
@@ -205,12 +217,15 @@ fn of_conversation(
         ConversationOp::Join => membership::join(work, by, cid),
         ConversationOp::Ban { who } => bans::ban(work, by, cid, who),
         ConversationOp::Unban { who } => bans::unban(work, by, cid, who),
-        ConversationOp::SetRole { who, role } => membership::set_role(work, by, cid, who, *role),
+        ConversationOp::SetRole { who, role, data } => {
+            membership::set_role(work, by, cid, who, (*role, data.as_deref()))
+        }
         ConversationOp::Set {
             title,
             history,
             muted,
             pinned,
+            data,
         } => settings::set(
             work,
             by,
@@ -220,6 +235,7 @@ fn of_conversation(
                 history: *history,
                 muted: *muted,
                 pinned: *pinned,
+                data: data.as_deref(),
             },
         ),
         ConversationOp::Block { who, on } => blocks::block(work, by, who, *on),
@@ -266,6 +282,15 @@ fn of_user(work: &mut ApplyContext<'_, impl RowWriter>, user: &UserId, op: &User
             cursors,
             valid_ms,
         } => device_cursors::put(work, user, device, cursors.as_ref(), *valid_ms),
+        UserOp::PutProfile { name, avatar, data } => profile::put(
+            work,
+            user,
+            profile::ProfileChange {
+                name: name.as_deref(),
+                avatar: avatar.as_deref(),
+                data: data.as_deref(),
+            },
+        ),
     }
 }
 

@@ -1,15 +1,16 @@
-//! `set`: title and history are shared and append a `meta` event; mute and pin are the member's own and append none.
+//! `set`: title, history and custom data are shared and append a `meta` event; mute and pin are the member's own and append none.
 
 use protocol::event::MetadataEvent;
-use protocol::response::{ConversationSnapshot, DirectPeer, LastEvent};
-use protocol::{ClientMessageId, ErrorCode, Event, HistoryVisibility, limits};
+use protocol::response::{ConversationSnapshot, DirectPeer, LastEvent, UserCards};
+use protocol::{ClientMessageId, CustomData, ErrorCode, Event, HistoryVisibility, limits};
 
-use super::{CommandScope, MemberContext, Result, create, fresh, key, member, refused, tick};
+use super::{CommandScope, MemberContext, Result, create, fresh, invalid, key, member, refused, tick};
 use crate::state_machine::apply_context::ApplyContext;
 use crate::state_machine::outcome::{ApplyEffect, CommandResult, EventEnvelope};
 use crate::state_machine::row_store::RowWriter;
-use crate::state_machine::rows::{ConvRow, EventKind, MemberRow};
+use crate::state_machine::rows::{ConvRow, EventKind, MemberRow, corrupt};
 use crate::state_machine::rules::Permission;
+use crate::state_machine::{custom_data, keys};
 
 /// Requested changes; `None` leaves a setting unchanged.
 pub(super) struct SettingsChange<'a> {
@@ -17,6 +18,7 @@ pub(super) struct SettingsChange<'a> {
     pub(super) history: Option<HistoryVisibility>,
     pub(super) muted: Option<bool>,
     pub(super) pinned: Option<bool>,
+    pub(super) data: Option<&'a str>,
 }
 
 /// Changes the title, the history visibility and the member's own settings.
@@ -39,8 +41,11 @@ pub(super) fn set(
         );
     }
     create::fit(changes.title)?;
+    if !custom_data::fits(changes.data) {
+        return invalid("the custom data is too large");
+    }
     // Every member may change its own settings; only the shared ones need a permission.
-    let shared = changes.title.is_some() || changes.history.is_some();
+    let shared = changes.title.is_some() || changes.history.is_some() || changes.data.is_some();
     if shared {
         member.may(Permission::Set)?;
     }
@@ -55,7 +60,7 @@ pub(super) fn set(
         ..CommandResult::silent(ApplyEffect::None)
     };
     if shared {
-        let event = announce(work, by, &mut conv, changes);
+        let event = announce(work, by, &mut conv, changes)?;
         applied.seq = Some(event.seq);
         events.push(event);
         // Cloned, because the view below has to show the new title.
@@ -94,7 +99,10 @@ fn announce(
     by: CommandScope<'_>,
     conv: &mut ConvRow,
     changes: &SettingsChange<'_>,
-) -> EventEnvelope {
+) -> Result<EventEnvelope> {
+    if let Some(data) = changes.data {
+        custom_data::write(work.rows, &keys::conversation_data(by.conv), data);
+    }
     if let Some(title) = changes.title {
         conv.title = (!title.is_empty()).then(|| title.into());
     }
@@ -109,9 +117,10 @@ fn announce(
         user: by.user.clone(),
         title: changes.title.map(str::to_owned),
         history: changes.history,
+        data: custom_data::patch(changes.data)?,
     });
     let tail = work.put_event(by.conv, s, EventKind::Meta, conv.last_mn, by.user, event.tail());
-    EventEnvelope {
+    Ok(EventEnvelope {
         conv: by.conv.clone(),
         seq: s,
         tail,
@@ -120,7 +129,7 @@ fn announce(
         // The originating session is not excluded: the event also brings it the new position in the log.
         skip: 0,
         only: None,
-    }
+    })
 }
 
 /// Returns the conversation as the member sees it after the change.
@@ -143,6 +152,11 @@ fn view(
         }),
         None => None,
     };
+    let data = custom_data::read(work.rows, &keys::conversation_data(by.conv))?;
+    let data = data
+        .map(CustomData::new)
+        .transpose()
+        .map_err(|why| corrupt(&why))?;
     Ok(ConversationSnapshot {
         conversation: by.conv.clone(),
         kind: conv.kind,
@@ -162,5 +176,7 @@ fn view(
         peer,
         events: None,
         gap: false,
+        data,
+        users: UserCards::new(),
     })
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use storage::ScanOrder;
 
 use super::view::{MemberConversation, view};
-use super::{MemberQuery, QueryContext, QueryError, Result, ScatterQuery};
+use super::{MemberQuery, MemberScatterQuery, QueryContext, QueryError, Result};
 use crate::state_machine::keys;
 use crate::state_machine::row_store::RowReader;
 use crate::state_machine::rows::{EventKind, EventRow, corrupt};
@@ -175,7 +175,7 @@ impl HistoryPage {
 
 // === impl SyncQuery, MissedEvents ===
 
-impl ScatterQuery for SyncQuery {
+impl MemberScatterQuery for SyncQuery {
     type Item = (ConversationId, u64);
     type Page = MissedEvents;
 

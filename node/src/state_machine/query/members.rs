@@ -1,9 +1,9 @@
 //! Members and bans of a conversation.
 
 use crate::state_machine::ChatTable;
-use protocol::response::{ConversationMember, MembersResponse};
+use protocol::response::{ConversationMember, MembersResponse, UserCards};
 use protocol::rest::{BanEntryRow, BanList};
-use protocol::{ConversationId, ConversationKind, HistoryVisibility, Role, UserId};
+use protocol::{ConversationId, ConversationKind, CustomData, HistoryVisibility, Role, UserId};
 use serde::{Deserialize, Serialize};
 
 use super::live_rows::live_rows;
@@ -11,7 +11,7 @@ use super::{MemberQuery, QueryContext, QueryError, Result};
 use crate::state_machine::row_store::RowReader;
 use crate::state_machine::rows::{BanRow, MemberRow, VersionedRow, corrupt};
 use crate::state_machine::rules::Permission;
-use crate::state_machine::{keys, rules};
+use crate::state_machine::{custom_data, keys, rules};
 
 /// Query by a member for a page of the members.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -47,6 +47,8 @@ pub struct MemberEntry {
     pub role: Role,
     /// Delivered and read cursor; `None` in conversations of more than 256 members.
     pub cursors: Option<MemberCursors>,
+    /// Custom data; `None` without data.
+    pub data: Option<Box<str>>,
 }
 
 /// Delivered and read position of a member.
@@ -108,6 +110,7 @@ impl MemberQuery for MembersQuery {
                 _ => (row.delivered, row.read),
             };
             Ok(Some(MemberEntry {
+                data: custom_data::read(rows, &keys::member_data(conv, &member))?,
                 user: member,
                 role,
                 cursors: with_cursors.then_some(MemberCursors { delivered, read }),
@@ -130,19 +133,22 @@ impl MemberQuery for MembersQuery {
 }
 
 impl MembersPage {
-    /// Returns the protocol's form.
-    #[must_use]
-    pub fn page(self) -> MembersResponse {
-        let items = self.items.into_iter().map(|member| ConversationMember {
-            user: member.user,
-            role: member.role,
-            delivered: member.cursors.map(|cursors| cursors.delivered),
-            read: member.cursors.map(|cursors| cursors.read),
+    /// Returns the protocol's form. The error is stored data that is no JSON object.
+    pub fn page(self) -> std::result::Result<MembersResponse, String> {
+        let items = self.items.into_iter().map(|member| {
+            Ok(ConversationMember {
+                user: member.user,
+                role: member.role,
+                delivered: member.cursors.map(|cursors| cursors.delivered),
+                read: member.cursors.map(|cursors| cursors.read),
+                data: member.data.map(CustomData::new).transpose()?,
+            })
         });
-        MembersResponse {
-            items: items.collect(),
+        Ok(MembersResponse {
+            items: items.collect::<std::result::Result<_, String>>()?,
             next: self.next.map(|user| user.as_str().to_owned()),
-        }
+            users: UserCards::new(),
+        })
     }
 }
 

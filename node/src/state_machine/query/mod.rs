@@ -25,6 +25,7 @@ mod members;
 mod messages;
 mod missed;
 mod presence;
+mod profiles;
 mod retain;
 mod shard_query;
 mod view;
@@ -60,8 +61,9 @@ pub(crate) use self::missed::RANGE;
 pub(in crate::state_machine) use self::missed::missed;
 pub use self::missed::{MembershipSpan, Missed, RangeQuery, Ranged, SinceQuery, range};
 pub use self::presence::{PresenceVisibility, may_type, standing};
+pub use self::profiles::{ProfilesQuery, StoredProfile};
 pub use self::retain::{RetentionPage, RetentionPolicies, RetentionPolicy, due};
-pub use self::shard_query::{MemberQuery, ScatterQuery, ShardQuery};
+pub use self::shard_query::{MemberQuery, MemberScatterQuery, ScatterQuery, ShardQuery};
 pub use self::view::{MentioningQuery, SummariesQuery, Summary, last};
 
 /// Reason for which a query is refused.

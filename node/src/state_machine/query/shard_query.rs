@@ -41,9 +41,32 @@ pub trait MemberQuery: Serialize + DeserializeOwned + Send + Sync + 'static {
     fn read_as(&self, rows: &impl RowReader, member: &QueryContext) -> Result<Self::Page>;
 }
 
-/// Query of a member about many conversations, one request per owner. Each conversation has a result of its own, so a
-/// shard that moved does not fail the others.
+/// Query about rows of many shards, one request per owner. Each item has a result of its own, so a shard that moved does
+/// not fail the others.
 pub trait ScatterQuery: Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// Object of the query, with the fields about it.
+    type Item: Clone + Send + Sync + 'static;
+    /// Result of one item.
+    type Page: Serialize + DeserializeOwned + Send + 'static;
+
+    fn items(&self) -> &[Self::Item];
+
+    /// Returns the key whose hash determines the shard of an item.
+    fn routing_key(item: &Self::Item) -> &[u8];
+
+    /// Returns the same query about some of the items, for one owner.
+    fn part(&self, items: Vec<Self::Item>) -> Self;
+
+    /// Reads the result of one item. Blocks.
+    ///
+    /// # Errors
+    /// A refusal of the user, or a storage error.
+    fn read(&self, rows: &impl RowReader, item: &Self::Item) -> Result<Self::Page>;
+}
+
+/// Query of a member about many conversations, one request per owner. Non-members are refused before the read,
+/// conversation by conversation.
+pub trait MemberScatterQuery: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Conversation with the query's fields about it.
     type Item: Clone + Send + Sync + 'static;
     /// Result of one conversation.
@@ -68,13 +91,26 @@ pub trait ScatterQuery: Serialize + DeserializeOwned + Send + Sync + 'static {
         item: &Self::Item,
         member: &QueryContext,
     ) -> Result<Self::Page>;
+}
 
-    /// Checks the membership in the conversation of an item, then reads its result.
-    ///
-    /// # Errors
-    /// As [`read_item`](ScatterQuery::read_item), and [`NotMember`](super::QueryError::NotMember).
-    fn read(&self, rows: &impl RowReader, item: &Self::Item) -> Result<Self::Page> {
-        let member = QueryContext::of(rows, Self::conv(item), self.user())?;
+impl<Q: MemberScatterQuery> ScatterQuery for Q {
+    type Item = Q::Item;
+    type Page = Q::Page;
+
+    fn items(&self) -> &[Q::Item] {
+        MemberScatterQuery::items(self)
+    }
+
+    fn routing_key(item: &Q::Item) -> &[u8] {
+        Q::conv(item).as_ref()
+    }
+
+    fn part(&self, items: Vec<Q::Item>) -> Q {
+        MemberScatterQuery::part(self, items)
+    }
+
+    fn read(&self, rows: &impl RowReader, item: &Q::Item) -> Result<Q::Page> {
+        let member = QueryContext::of(rows, Q::conv(item), self.user())?;
         self.read_item(rows, item, &member)
     }
 }

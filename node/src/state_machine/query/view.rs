@@ -2,15 +2,15 @@
 
 use crate::state_machine::ChatTable;
 use bytes::Bytes;
-use protocol::response::{ConversationListItem, ConversationSnapshot, DirectPeer, LastEvent};
-use protocol::{ConversationId, ConversationKind, EncodedEvent, HistoryVisibility, Role, UserId};
+use protocol::response::{ConversationListItem, ConversationSnapshot, DirectPeer, LastEvent, UserCards};
+use protocol::{ConversationId, ConversationKind, CustomData, EncodedEvent, HistoryVisibility, Role, UserId};
 use serde::{Deserialize, Serialize};
 
 use super::messages::{MessageView, folded};
-use super::{QueryContext, Result, ScatterQuery};
-use crate::state_machine::keys;
+use super::{MemberScatterQuery, QueryContext, Result};
 use crate::state_machine::row_store::RowReader;
 use crate::state_machine::rows::{ConvRow, EventRow, MemberRow, VersionedRow};
+use crate::state_machine::{custom_data, keys};
 
 /// Conversation as seen by one member, the protocol's `conv`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -36,6 +36,8 @@ pub struct MemberConversation {
     pub events: Option<Vec<Bytes>>,
     /// True if the events do not start at `have + 1`.
     pub gap: bool,
+    /// Custom data of the conversation; `None` without data.
+    pub data: Option<Box<str>>,
 }
 
 /// Peer of a direct conversation.
@@ -53,6 +55,8 @@ pub struct PeerView {
 pub struct SummariesQuery {
     pub user: UserId,
     pub convs: Vec<ConversationId>,
+    /// Required `kind` of the custom data; `None` for conversations of any kind.
+    pub data_kind: Option<Box<str>>,
 }
 
 /// Query of a member for the authors of the unread messages with a mention, one entry per message.
@@ -87,9 +91,10 @@ pub struct Summary {
 
 // === impl SummariesQuery, MentioningQuery ===
 
-impl ScatterQuery for SummariesQuery {
+impl MemberScatterQuery for SummariesQuery {
     type Item = ConversationId;
-    type Page = Summary;
+    /// `None` for a conversation whose custom data is of another kind.
+    type Page = Option<Summary>;
 
     fn user(&self) -> &UserId {
         &self.user
@@ -104,8 +109,12 @@ impl ScatterQuery for SummariesQuery {
     }
 
     fn part(&self, convs: Vec<ConversationId>) -> SummariesQuery {
-        let user = self.user.clone();
-        SummariesQuery { user, convs }
+        let (user, data_kind) = (self.user.clone(), self.data_kind.clone());
+        SummariesQuery {
+            user,
+            convs,
+            data_kind,
+        }
     }
 
     fn read_item(
@@ -113,12 +122,18 @@ impl ScatterQuery for SummariesQuery {
         rows: &impl RowReader,
         conv: &ConversationId,
         reader: &QueryContext,
-    ) -> Result<Summary> {
+    ) -> Result<Option<Summary>> {
+        if let Some(kind) = &self.data_kind {
+            let data = custom_data::read(rows, &keys::conversation_data(conv))?;
+            if !custom_data::is_of_kind(data.as_deref(), kind) {
+                return Ok(None);
+            }
+        }
         let s = reader.conv.message_s;
         // A message before the membership must not appear in the list, even as the last one.
         let visible = s > 0 && s >= reader.me.floor(&reader.conv);
         let message = if visible { folded(rows, conv, s)? } else { None };
-        Ok(Summary {
+        Ok(Some(Summary {
             conv: conv.clone(),
             kind: reader.conv.kind,
             title: reader.conv.title.as_deref().map(str::to_owned),
@@ -136,11 +151,11 @@ impl ScatterQuery for SummariesQuery {
             muted: reader.me.muted,
             pinned: reader.me.pinned,
             peer: peer(rows, conv, &self.user, reader)?,
-        })
+        }))
     }
 }
 
-impl ScatterQuery for MentioningQuery {
+impl MemberScatterQuery for MentioningQuery {
     type Item = ConversationId;
     type Page = Vec<UserId>;
 
@@ -208,6 +223,7 @@ pub(super) fn view(
         peer: peer(rows, conv, user, context)?,
         events: None,
         gap: false,
+        data: custom_data::read(rows, &keys::conversation_data(conv))?,
     })
 }
 
@@ -261,6 +277,8 @@ impl MemberConversation {
             peer: self.peer.as_ref().map(PeerView::page),
             events: events.transpose()?,
             gap: self.gap,
+            data: self.data.as_deref().map(CustomData::new).transpose()?,
+            users: UserCards::new(),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Who is kept out, and who comes by itself.
 
 use protocol::event::MemberEvent;
-use protocol::{ErrorCode, Event, MembershipChange, Role};
+use protocol::{ErrorCode, Event, FieldPatch, MembershipChange, Role};
 
 use super::query;
 use super::{TestShard, event, text, u};
@@ -134,7 +134,8 @@ fn no_ban_of_a_higher_or_equal_role_nor_of_oneself() {
         &conv,
         ConversationOp::SetRole {
             who: u("bob"),
-            role: Role::Admin,
+            role: Some(Role::Admin),
+            data: None,
         },
     );
     assert_eq!(shard.no("bob", &conv, ban("alice")), ErrorCode::Forbidden);

@@ -109,8 +109,9 @@ fn commands() -> Vec<(ShardCommand, &'static str)> {
                 kind: ConversationKind::Group,
                 members: vec![bo()],
                 title: Some("T".into()),
+                data: Some("{}".into()),
             }),
-            "<7><1><3>g_1<1><2>al<1><1>k<ac><2><1><1><2>bo<1><1>T",
+            "<7><1><3>g_1<1><2>al<1><1>k<ac><2><1><1><2>bo<1><1>T<1><2>{}",
         ),
         (
             of_conversation(ConversationOp::NotAdded {
@@ -146,9 +147,10 @@ fn commands() -> Vec<(ShardCommand, &'static str)> {
         (
             of_conversation(ConversationOp::SetRole {
                 who: bo(),
-                role: Role::Reader,
+                role: Some(Role::Reader),
+                data: Some("{}".into()),
             }),
-            "<f><1><3>g_1<1><2>al<1><1>k<ac><2><2>bo<3>",
+            "<f><1><3>g_1<1><2>al<1><1>k<ac><2><2>bo<1><3><1><2>{}",
         ),
         (
             of_conversation(ConversationOp::Set {
@@ -156,8 +158,9 @@ fn commands() -> Vec<(ShardCommand, &'static str)> {
                 history: Some(HistoryVisibility::All),
                 muted: Some(true),
                 pinned: None,
+                data: Some("".into()),
             }),
-            "<10><1><3>g_1<1><2>al<1><1>k<ac><2><1><1>T<1><1><1><1><0>",
+            "<10><1><3>g_1<1><2>al<1><1>k<ac><2><1><1>T<1><1><1><1><0><1><0>",
         ),
         (
             of_conversation(ConversationOp::Block { who: bo(), on: true }),
@@ -225,6 +228,14 @@ fn commands() -> Vec<(ShardCommand, &'static str)> {
                 valid_ms: 9,
             }),
             "F<2><1><2>al<0><0><2>d1<1><1>G<1><3>g_1<5><9>",
+        ),
+        (
+            by_user(UserOp::PutProfile {
+                name: Some("Al".into()),
+                avatar: Some("".into()),
+                data: None,
+            }),
+            "H<2><1><2>al<0><0><1><2>Al<1><0><0>",
         ),
         (
             login(
@@ -546,6 +557,10 @@ fn outcomes_have_frozen_bytes() {
             ShardOutcome::User(UserOutcome::Addition(AdditionVerdict::SharedOnly)),
             "<1><4><2>".to_owned(),
         ),
+        (
+            ShardOutcome::User(UserOutcome::Profile { ver: 3, changed: true }),
+            "<1><5><3><1>".to_owned(),
+        ),
         (ShardOutcome::Login(LoginOutcome::Accepted), "<2><0>".to_owned()),
         (ShardOutcome::Login(LoginOutcome::Refused), "<2><1>".to_owned()),
         (
@@ -727,6 +742,24 @@ fn rows_have_frozen_bytes() {
             },
         )
     });
+    shard.apply(by_al(
+        cid("d"),
+        ConversationOp::SetRole {
+            who: u("bo"),
+            role: None,
+            data: Some("{}".into()),
+        },
+    ));
+    shard.apply(by_al(
+        cid("e"),
+        ConversationOp::Set {
+            title: None,
+            history: None,
+            muted: None,
+            pinned: None,
+            data: Some(r#"{"kind":"x"}"#.into()),
+        },
+    ));
     let outbox = crate::state_machine::query::outbox(&shard.rows, None, 9).unwrap();
     for pending in [&outbox[0], &outbox[2]] {
         shard.apply(pending.command.clone());
@@ -747,6 +780,14 @@ fn rows_have_frozen_bytes() {
             },
         },
     ));
+    shard.apply(of_user(
+        u("cy"),
+        UserOp::PutProfile {
+            name: Some("Cy".into()),
+            avatar: None,
+            data: Some("{}".into()),
+        },
+    ));
     let rows: Vec<_> = shard
         .rows
         .0
@@ -754,29 +795,36 @@ fn rows_have_frozen_bytes() {
         .map(|((table, key), value)| format!("{table:?} {} = {}", hex(key), hex(value)))
         .collect();
     let expected = [
-        r#"Conversation g_1 = <1><1><0><2>al<0><7><4><1><7><3><7><1><2><1><0><0><0><0><0><0><0>"#,
+        r#"Conversation g_1 = <1><1><0><2>al<0><7><6><1><7><3><7><1><2><1><0><0><0><0><0><0><0>"#,
         r#"Message g_1<0><0><0><0><0><0><0><0><1> = <1><2><0><0><0><0><0><0><0><0><2>al"t":"member","c":"g_1","s":1,"ts":7,"u":"al","who":"al","role":"owner","why":"create"}"#,
         r#"Message g_1<0><0><0><0><0><0><0><0><2> = <1><2><0><0><0><0><0><0><0><0><2>al"t":"member","c":"g_1","s":2,"ts":7,"u":"al","who":"bo","role":"member","why":"create"}"#,
         r#"Message g_1<0><0><0><0><0><0><0><0><3> = <1><1><0><0><0><0><0><0><0><1><2>al"t":"msg","c":"g_1","s":3,"mn":1,"ts":7,"u":"al","cid":"b","b":{"text":"hi"},"mentions":["bo"]}"#,
         r#"Message g_1<0><0><0><0><0><0><0><0><4> = <1><2><0><0><0><0><0><0><0><1><2>al"t":"member","c":"g_1","s":4,"ts":7,"u":"al","who":"cy","role":null,"why":"ban"}"#,
+        r#"Message g_1<0><0><0><0><0><0><0><0><5> = <1><2><0><0><0><0><0><0><0><1><2>al"t":"member","c":"g_1","s":5,"ts":7,"u":"al","who":"bo","role":"member","why":"role","data":{}}"#,
+        r#"Message g_1<0><0><0><0><0><0><0><0><6> = <1><3><0><0><0><0><0><0><0><1><2>al"t":"meta","c":"g_1","s":6,"ts":7,"u":"al","data":{"kind":"x"}}"#,
         r#"Member d_5tlyatbsagggpjfqnpnafs747g<0>bo = <1><0><0><0><0><0><0><0><0><0><0><0><0><0><0><1><0><0><0>"#,
-        r#"Member g_1<0>al = <1><1><0><1><3><1><3><0><2><0><3><7><0><0><0><0><0><0><0><0>"#,
+        r#"Member g_1<0>al = <1><1><0><1><3><1><3><0><2><0><5><7><0><0><0><0><0><0><0><0>"#,
         r#"Member g_1<0>bo = <1><1><2><1><2><0><2><1><3><2><1><0><0><0><0><0><0><0><0><0><0>"#,
         r#"Member g_1<0>cy = <1><0><0><0><0><0><0><0><0><0><0><0><0><0><0><1><0><0><0>"#,
         r#"Member g_1<1>cy = <1><2>al<7>"#,
         r#"Member g_1<2><0><0><0><0><0><0><0><0><1>al = "#,
         r#"Member g_1<2><2><0><0><0><0><0><0><0><1>bo = "#,
+        r#"Member g_1<3> = <1><c>{"kind":"x"}"#,
+        r#"Member g_1<4>bo = <1><2>{}"#,
         r#"Dedup <0>al = <1><1><7><0><0>"#,
         r#"Dedup <0>al<0>a = <1><0><7><0><0><1><3>g_1"#,
         r#"Dedup g_1<0>al<0>a = <1><0><7><2><0><0>"#,
         r#"Dedup g_1<0>al<0>b = <1><1><7><3><1><0>"#,
         r#"Dedup g_1<0>al<0>c = <1><2><7><4><0><0>"#,
+        r#"Dedup g_1<0>al<0>d = <1><3><7><5><0><0>"#,
+        r#"Dedup g_1<0>al<0>e = <1><4><7><6><0><0>"#,
         r#"UserIndex al<0>g_1 = <1><1><2><0><7><0><0><0><0>"#,
         r#"UserIndex al<1>bo = <1><1><5><0><7>"#,
         r#"UserIndex al<2> = <1><7>"#,
         r#"UserIndex al<4><ff><ff><ff><ff><ff><ff><ff><f8>g_1 = <1><1><2><0><7><0><0><0><0>"#,
         r#"UserIndex bo<8> = <1><1>"#,
         r#"UserIndex cy<9>al<0>g_1<0>k = <1><7>"#,
+        r#"UserIndex cy<b> = <1><1><1><2>Cy<0><1><2>{}"#,
         r#"Outbox <0><0><0><0><0><0><0><0><2><0><0><0><0> = <1><3>g_1<2>al<1><7>"#,
         r#"Outbox <0><0><0><0><0><0><0><0><2><0><0><0><1> = <1><3>g_1<2>bo<1><7>"#,
         r#"Outbox <0><0><0><0><0><0><0><0><5><0><0><0><0> = <1><1c>d_5tlyatbsagggpjfqnpnafs747g<2>al<2><2>bo<1><7>"#,

@@ -51,6 +51,7 @@ fn each_message_queues_a_webhook_once_the_policy_is_set() {
             history: None,
             muted: Some(true),
             pinned: None,
+            data: None,
         },
     );
     let (all, oldest) = waiting(&shard);
@@ -159,7 +160,15 @@ fn owners_and_admins_set_the_webhooks() {
     assert_eq!(shard.no("bob", &conv, hook("ci", true)), ErrorCode::Forbidden);
     assert_eq!(shard.no("mallory", &conv, hook("ci", true)), ErrorCode::NotMember);
     let role = Role::Admin;
-    shard.ok("alice", &conv, ConversationOp::SetRole { who: u("bob"), role });
+    shard.ok(
+        "alice",
+        &conv,
+        ConversationOp::SetRole {
+            who: u("bob"),
+            role: Some(role),
+            data: None,
+        },
+    );
     let applied = shard.ok("bob", &conv, hook("ci", true));
     assert_eq!((applied.s, applied.events.len()), (0, 0), "no event");
     for name in ["", "a b", "x/y", &"n".repeat(33)] {

@@ -69,7 +69,15 @@ impl Channel {
         let mut shard = TestShard::new();
         let conv = shard.group("ch_1", &["owner", "admin", "member"]);
         for (who, role) in [("admin", Role::Admin), ("member", Role::Member)] {
-            shard.ok("owner", &conv, ConversationOp::SetRole { who: u(who), role });
+            shard.ok(
+                "owner",
+                &conv,
+                ConversationOp::SetRole {
+                    who: u(who),
+                    role: Some(role),
+                    data: None,
+                },
+            );
         }
         let joins: Vec<_> = (3..members)
             .map(|i| TestCommand {
@@ -229,7 +237,11 @@ fn members_of(channel: &Channel) -> u64 {
 
 fn set_role() -> ConversationOp {
     let (who, role) = (u("u000004"), Role::Member);
-    ConversationOp::SetRole { who, role }
+    ConversationOp::SetRole {
+        who,
+        role: Some(role),
+        data: None,
+    }
 }
 
 #[test]
@@ -258,7 +270,11 @@ fn hundred_thousand_members_are_listed_once_each_in_pages() {
 fn the_last_owner_cannot_vanish_by_mistake() {
     let mut shard = TestShard::new();
     let conv = shard.group("g_1", &["owner", "other"]);
-    let role = |who: &str, role| ConversationOp::SetRole { who: u(who), role };
+    let role = |who: &str, role| ConversationOp::SetRole {
+        who: u(who),
+        role: Some(role),
+        data: None,
+    };
     // Not by a change of the own role, and nobody else may act on an owner.
     assert_eq!(
         shard.no("owner", &conv, role("owner", Role::Member)),

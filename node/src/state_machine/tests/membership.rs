@@ -1,7 +1,7 @@
 //! Who comes, who goes, and who may.
 
 use protocol::event::MemberEvent;
-use protocol::{ConversationId, ConversationKind, ErrorCode, Event, MembershipChange, Role};
+use protocol::{ConversationId, ConversationKind, ErrorCode, Event, FieldPatch, MembershipChange, Role};
 
 use super::query;
 use super::{TestCommand, TestShard, create, event, text, u};
@@ -27,7 +27,11 @@ fn ranked(shard: &mut TestShard) -> ConversationId {
 }
 
 fn set_role(who: &str, role: Role) -> ConversationOp {
-    ConversationOp::SetRole { who: u(who), role }
+    ConversationOp::SetRole {
+        who: u(who),
+        role: Some(role),
+        data: None,
+    }
 }
 
 #[test]
@@ -56,6 +60,7 @@ fn create_makes_one_event_per_initial_member_creator_first() {
             member: who.clone(),
             role: Some(role),
             change: MembershipChange::Create,
+            data: FieldPatch::Keep,
         };
         assert_eq!(event(published), Event::Member(member));
         assert_eq!(

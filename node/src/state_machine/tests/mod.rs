@@ -32,6 +32,7 @@ mod large;
 mod login;
 mod membership;
 mod model;
+mod profiles;
 mod query;
 mod reads;
 mod retention;
@@ -257,6 +258,7 @@ fn create(kind: ConversationKind, members: &[&str]) -> ConversationOp {
         kind,
         members: members.iter().map(|name| u(name)).collect(),
         title: None,
+        data: None,
     }
 }
 

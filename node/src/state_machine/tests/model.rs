@@ -172,7 +172,15 @@ fn op(user: usize, which: usize, step: &Step) -> (ConversationId, ConversationOp
         Step::Unban(who) => (conv, ConversationOp::Unban { who: u(USERS[*who]) }),
         Step::SetRole(who, role) => {
             let (who, role) = (u(USERS[*who]), Role::ALL[*role]);
-            (conv, ConversationOp::SetRole { who, role })
+            let role = Some(role);
+            (
+                conv,
+                ConversationOp::SetRole {
+                    who,
+                    role,
+                    data: None,
+                },
+            )
         }
         Step::Set {
             title,
@@ -203,6 +211,7 @@ fn op(user: usize, which: usize, step: &Step) -> (ConversationId, ConversationOp
                     history,
                     muted,
                     pinned,
+                    data: None,
                 },
             )
         }
@@ -463,8 +472,8 @@ impl Model {
             ConversationOp::Unban { who } => {
                 assert!(above(Role::Reader) && self.blocked_or_banned.contains(&of(who)))
             }
-            ConversationOp::SetRole { who, role } => {
-                assert!(above(target(who).expect("a member")) && above(*role))
+            ConversationOp::SetRole { who, role, .. } => {
+                assert!(above(target(who).expect("a member")) && above(role.expect("of each step")))
             }
             ConversationOp::Set {
                 title: None,
@@ -547,6 +556,7 @@ impl Model {
             | Event::Receipt(_)
             | Event::Typing(_)
             | Event::Presence(_)
+            | Event::Profile(_)
             | Event::Resync(_)
             | Event::Bye(_) => {}
         }

@@ -124,8 +124,9 @@ pub(super) fn summary(rows: &impl RowReader, conv: &ConversationId, user: &UserI
     let question = SummariesQuery {
         user: user.clone(),
         convs: Vec::new(),
+        data_kind: None,
     };
-    question.read(rows, conv)
+    Ok(question.read(rows, conv)?.expect("no kind is required"))
 }
 
 pub(super) fn keyring(rows: &impl RowReader) -> Result<Option<Keyring>> {

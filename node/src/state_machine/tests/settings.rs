@@ -1,18 +1,22 @@
 //! Title, settings, roles, and what is a member's own.
 
 use protocol::event::{MemberEvent, MetadataEvent};
-use protocol::{ErrorCode, Event, HistoryVisibility, MembershipChange, Role};
+use protocol::{
+    ConversationId, ConversationKind, ErrorCode, Event, FieldPatch, HistoryVisibility, MembershipChange,
+    Role, limits,
+};
 
 use super::query;
-use super::{TestShard, event, text, u};
+use super::{TestShard, create, event, text, u};
 use crate::state_machine::ConversationOp;
-use crate::state_machine::query::HistoryRange;
+use crate::state_machine::query::{HistoryRange, ScatterQuery, SummariesQuery};
 
 const NOTHING: ConversationOp = ConversationOp::Set {
     title: None,
     history: None,
     muted: None,
     pinned: None,
+    data: None,
 };
 
 fn title(text: &str) -> ConversationOp {
@@ -40,7 +44,11 @@ fn own(mute: Option<bool>, pin: Option<bool>) -> ConversationOp {
 }
 
 fn role(who: &str, role: Role) -> ConversationOp {
-    ConversationOp::SetRole { who: u(who), role }
+    ConversationOp::SetRole {
+        who: u(who),
+        role: Some(role),
+        data: None,
+    }
 }
 
 #[test]
@@ -164,4 +172,129 @@ fn the_last_owner_steps_down_only_after_naming_another() {
     shard.ok("bob", &conv, role("alice", Role::Owner));
     shard.ok("alice", &conv, role("bob", Role::Reader));
     assert_eq!(shard.no("bob", &conv, text("x")), ErrorCode::Forbidden);
+}
+
+fn data(text: &str) -> ConversationOp {
+    let mut op = NOTHING;
+    if let ConversationOp::Set { data, .. } = &mut op {
+        *data = Some(text.into());
+    }
+    op
+}
+
+fn member_data(who: &str, text: &str) -> ConversationOp {
+    ConversationOp::SetRole {
+        who: u(who),
+        role: None,
+        data: Some(text.into()),
+    }
+}
+
+#[test]
+fn custom_data_of_a_conversation_is_an_event_of_the_log() {
+    let mut shard = TestShard::new();
+    let conv = shard.group("g_1", &["alice", "bob"]);
+    let applied = shard.ok("alice", &conv, data(r#"{"kind" : "support"}"#));
+    let Event::Meta(meta) = event(&applied.events[0]) else {
+        panic!()
+    };
+    assert_eq!(meta.data.new_value().unwrap().as_str(), r#"{"kind" : "support"}"#);
+    assert_eq!((meta.seq, meta.title), (3, None));
+    let seen = |shard: &TestShard| query::open(&shard.rows, &conv, &u("bob"), None).unwrap().data;
+    assert_eq!(seen(&shard).as_deref(), Some(r#"{"kind" : "support"}"#));
+    assert_eq!(shard.no("bob", &conv, data("{}")), ErrorCode::Forbidden);
+    let large = format!(r#"{{"x":"{}"}}"#, "x".repeat(limits::DATA_BYTES));
+    assert_eq!(shard.no("alice", &conv, data(&large)), ErrorCode::BadRequest);
+    // One's own settings leave it alone, and show it to one's other devices.
+    let own = shard.ok("bob", &conv, own(Some(true), None));
+    let Event::Conv(view) = event(&own.events[0]) else {
+        panic!()
+    };
+    assert!(view.data.is_some() && view.muted);
+    let removed = shard.ok("alice", &conv, data(""));
+    let Event::Meta(meta) = event(&removed.events[0]) else {
+        panic!()
+    };
+    assert_eq!(meta.data, FieldPatch::Remove);
+    assert_eq!(seen(&shard), None);
+}
+
+#[test]
+fn custom_data_of_a_member_ends_with_the_membership() {
+    let mut shard = TestShard::new();
+    let conv = shard.group("g_1", &["owner", "admin", "bob", "carol"]);
+    shard.ok("owner", &conv, role("admin", Role::Admin));
+    let applied = shard.ok("admin", &conv, member_data("bob", r#"{"desk":7}"#));
+    let Event::Member(member) = event(&applied.events[0]) else {
+        panic!()
+    };
+    assert_eq!(
+        (member.role, member.change),
+        (Some(Role::Member), MembershipChange::Role)
+    );
+    assert_eq!(member.data.new_value().unwrap().as_str(), r#"{"desk":7}"#);
+    let seen = |shard: &TestShard, who: &str| {
+        let page = query::members(&shard.rows, &conv, &u("carol"), None, 9).unwrap();
+        let entry = page.items.into_iter().find(|entry| entry.user == u(who));
+        entry.unwrap().data
+    };
+    assert_eq!(seen(&shard, "bob").as_deref(), Some(r#"{"desk":7}"#));
+    assert_eq!(seen(&shard, "carol"), None);
+    // A new role leaves the data, and both can change at once.
+    shard.ok("owner", &conv, role("bob", Role::Reader));
+    assert_eq!(seen(&shard, "bob").as_deref(), Some(r#"{"desk":7}"#));
+    let both = ConversationOp::SetRole {
+        who: u("bob"),
+        role: Some(Role::Member),
+        data: Some("{}".into()),
+    };
+    shard.ok("owner", &conv, both);
+    assert_eq!(seen(&shard, "bob").as_deref(), Some("{}"));
+    // The last owner may have data, too: its role does not change.
+    shard.ok("owner", &conv, member_data("owner", r#"{"boss":true}"#));
+    for (by, who) in [
+        ("bob", "bob"),
+        ("carol", "bob"),
+        ("admin", "owner"),
+        ("admin", "admin"),
+    ] {
+        assert_eq!(
+            shard.no(by, &conv, member_data(who, "{}")),
+            ErrorCode::Forbidden,
+            "{by}"
+        );
+    }
+    assert_eq!(
+        shard.no("owner", &conv, member_data("nobody", "{}")),
+        ErrorCode::NotFound
+    );
+    shard.ok("owner", &conv, ConversationOp::Kick { who: u("bob") });
+    shard.ok("owner", &conv, ConversationOp::Invite { who: u("bob") });
+    assert_eq!(seen(&shard, "bob"), None);
+}
+
+#[test]
+fn only_a_direct_conversation_has_no_custom_data() {
+    let mut shard = TestShard::new();
+    let conv = ConversationId::parse("g_1").unwrap();
+    let with = |kind, members: &[&str]| {
+        let mut op = create(kind, members);
+        if let ConversationOp::Create { data, .. } = &mut op {
+            *data = Some(r#"{"kind":"support"}"#.into());
+        }
+        op
+    };
+    shard.ok("alice", &conv, with(ConversationKind::Group, &["bob"]));
+    let of_kind = |kind: &str| {
+        let question = SummariesQuery {
+            user: u("bob"),
+            convs: vec![conv.clone()],
+            data_kind: Some(kind.into()),
+        };
+        question.read(&shard.rows, &conv).unwrap().is_some()
+    };
+    assert!(of_kind("support") && !of_kind("sales"));
+    let direct = ConversationId::direct(&u("alice"), &u("bob"));
+    let refused = shard.no("alice", &direct, with(ConversationKind::Direct, &["bob"]));
+    assert_eq!(refused, ErrorCode::BadRequest);
 }

@@ -441,6 +441,7 @@ fn a_new_member_reads_no_earlier_words_in_an_edit() {
             history,
             muted,
             pinned,
+            data: None,
         },
     );
     let page = query::history(&shard.rows, &conv, &u("new"), HistoryRange::Before(last), 50).unwrap();

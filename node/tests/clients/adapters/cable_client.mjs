@@ -1,7 +1,7 @@
 // What the ActionCable clients have in common: one channel for each conversation, one for everything else, and answers
 // that are told by their `id`.
 
-import { Commands, Refusal } from "./commands.mjs";
+import { Commands, inBackground, readOn } from "./commands.mjs";
 
 export class CableClient {
   constructor({ address, user, device, view, ...options }) {
@@ -10,7 +10,7 @@ export class CableClient {
     this.url = `ws://${address}/cable?device=${device}&instance=${device}`;
     /** Channels by conversation; without one the inbox. */
     this.channels = new Map();
-    this.commands = new Commands((id, command, { channel, ...fields }) => {
+    this.commands = new Commands(view, (id, command, { channel, ...fields }) => {
       this.perform(this.channels.get(channel) ?? this.channels.get("inbox"), command, { id, ...fields });
     });
   }
@@ -34,19 +34,10 @@ export class CableClient {
     if (c && !complete) this.catchUp(c);
   }
 
-  /** Reads what was missed in a conversation. */
-  async catchUp(c) {
-    try {
-      for (let more = true; more; ) {
-        const after = this.view.position(c);
-        const page = await this.commands.run("hist", { channel: c, after, limit: 100 });
-        page.events.forEach((event) => this.view.event(event));
-        more = page.more;
-      }
-    } catch (error) {
-      // A former member reads nothing.
-      if (!(error instanceof Refusal)) throw error;
-    }
+  /** Reads what was missed in a conversation. The inbox says nothing about any. */
+  catchUp(c) {
+    const hist = (after) => this.commands.run("hist", { channel: c, after, limit: 100 });
+    if (c) inBackground(this.view, readOn(this.view, c, hist));
   }
 
   async connect() {

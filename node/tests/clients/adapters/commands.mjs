@@ -10,9 +10,31 @@ export class Refusal extends Error {
   }
 }
 
+/** Lets what nobody awaits go on by itself. A failure shows in the report of what fails by it. */
+export function inBackground(view, promise) {
+  promise.catch((error) => view.note(error.message));
+}
+
+/** Reads the log of a conversation behind what was seen. `hist(after)` returns a page. */
+export async function readOn(view, c, hist) {
+  try {
+    for (let more = true; more; ) {
+      const after = view.position(c);
+      const page = await hist(after);
+      page.events.forEach((event) => view.event(event));
+      view.note(`hist behind ${after}: ${page.events.length} events, at ${view.state(c)}`);
+      more = page.more;
+    }
+  } catch (error) {
+    // A former member reads nothing.
+    if (error.code !== "not_member") throw error;
+  }
+}
+
 export class Commands {
   /** `transmit(id, command, fields)` writes a command to the connection, if there is one. */
-  constructor(transmit) {
+  constructor(view, transmit) {
+    this.view = view;
     this.transmit = transmit;
     this.waiting = new Map();
     this.next = 1;
@@ -25,12 +47,13 @@ export class Commands {
       this.waiting.set(id, { command, fields, resolve, reject });
     });
     this.transmit(id, command, fields);
-    return within(`${command} is answered`, answer);
+    return within(() => `${this.view.name}: ${command} ${id} is answered`, answer);
   }
 
   answer(id, answer) {
     const waiting = this.waiting.get(id);
     if (!waiting) return;
+    if (answer.t === "err") this.view.note(`${waiting.command} ${id} is refused: ${answer.code}: ${answer.msg}`);
     if (answer.t === "err" && answer.temp) {
       const again = () => this.waiting.has(id) && this.transmit(id, waiting.command, waiting.fields);
       setTimeout(again, answer.retry_ms);
@@ -43,6 +66,7 @@ export class Commands {
 
   /** Writes the unanswered commands again, in their order. */
   resend() {
+    this.view.note(`connected; unanswered: ${[...this.waiting].map(([id, { command }]) => `${command} ${id}`)}`);
     for (const [id, { command, fields }] of this.waiting) this.transmit(id, command, fields);
   }
 }

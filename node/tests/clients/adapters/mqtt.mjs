@@ -2,7 +2,7 @@
 
 import mqtt from "mqtt";
 
-import { Commands, Refusal } from "./commands.mjs";
+import { Commands, Refusal, inBackground, readOn } from "./commands.mjs";
 
 /** Topics of the commands that are about no conversation. */
 const OWN = new Set(["create", "list", "sync", "watch", "unwatch", "block", "unblock"]);
@@ -14,7 +14,7 @@ export default class MqttClient {
   constructor({ address, mqttAddress, user, device, view, tcp, version }) {
     Object.assign(this, { user, device, view, version });
     this.url = tcp ? `mqtt://${mqttAddress}` : `ws://${address}/mqtt?device=${device}`;
-    this.commands = new Commands((id, command, { c, ...fields }) => {
+    this.commands = new Commands(view, (id, command, { c, ...fields }) => {
       const topic = OWN.has(command) ? `me/${command}` : `c/${c}/${command}`;
       // A refusal comes as an answer, too.
       this.client.publish(topic, JSON.stringify({ id, ...fields }), { qos: 1 }, () => {});
@@ -46,7 +46,7 @@ export default class MqttClient {
     this.onConnect();
     // The client subscribes anew by itself, and before this. Answers of the lowest quality may have been lost.
     this.commands.resend();
-    if (!sessionPresent) this.followed.forEach((c) => this.catchUp(c));
+    if (!sessionPresent) this.followed.forEach((c) => inBackground(this.view, this.catchUp(c)));
   }
 
   message(topic, message) {
@@ -55,17 +55,8 @@ export default class MqttClient {
   }
 
   /** Reads what was missed in a conversation. */
-  async catchUp(c) {
-    try {
-      for (let more = true; more; ) {
-        const page = await this.commands.run("hist", { c, after: this.view.position(c), limit: 100 });
-        page.events.forEach((event) => this.view.event(event));
-        more = page.more;
-      }
-    } catch (error) {
-      // A former member reads nothing.
-      if (!(error instanceof Refusal)) throw error;
-    }
+  catchUp(c) {
+    return readOn(this.view, c, (after) => this.commands.run("hist", { c, after, limit: 100 }));
   }
 
   subscribe(filter) {

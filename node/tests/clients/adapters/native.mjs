@@ -2,7 +2,7 @@
 
 import WebSocket from "ws";
 
-import { Commands } from "./commands.mjs";
+import { Commands, inBackground, readOn } from "./commands.mjs";
 
 export default class NativeClient {
   /** After a node was killed, `sync` and live events overlap. */
@@ -11,7 +11,7 @@ export default class NativeClient {
   constructor({ address, user, device, view }) {
     Object.assign(this, { address, user, device, view });
     this.instance = `${device}-instance`;
-    this.commands = new Commands((id, t, fields) => this.socket?.send(JSON.stringify({ t, id, ...fields })));
+    this.commands = new Commands(view, (id, t, fields) => this.socket?.send(JSON.stringify({ t, id, ...fields })));
     this.n = 0;
     this.closed = false;
   }
@@ -41,14 +41,14 @@ export default class NativeClient {
   frame(socket, frame) {
     if (frame.n !== undefined && frame.t !== "ready") {
       this.n = frame.n;
-      if (frame.t === "resync") this.catchUp();
+      if (frame.t === "resync") inBackground(this.view, this.catchUp());
       else this.view.event(frame);
     } else if (frame.t === "ready") {
       this.sid = frame.sid;
       this.n = frame.n;
       this.socket = socket;
       this.commands.resend();
-      if (!frame.resumed) this.catchUp();
+      if (!frame.resumed) inBackground(this.view, this.catchUp());
       this.onReady();
     } else if (frame.t !== "hello") {
       this.commands.answer(frame.id, frame);
@@ -69,13 +69,8 @@ export default class NativeClient {
     }
   }
 
-  /** Reads the log page by page. */
-  async readOn(c) {
-    for (let more = true; more; ) {
-      const page = await this.commands.run("hist", { c, after: this.view.position(c), limit: 100 });
-      page.events.forEach((event) => this.view.event(event));
-      more = page.more;
-    }
+  readOn(c) {
+    return readOn(this.view, c, (after) => this.commands.run("hist", { c, after, limit: 100 }));
   }
 
   follow(c) {

@@ -2,7 +2,7 @@
 
 import { io } from "socket.io-client";
 
-import { Commands } from "./commands.mjs";
+import { Commands, inBackground, readOn } from "./commands.mjs";
 
 export default class SocketIoClient {
   /** What the client recovers comes once; without a recovery it reads the log, next to live events. */
@@ -11,7 +11,7 @@ export default class SocketIoClient {
   constructor({ address, user, device, view, transports }) {
     Object.assign(this, { address, user, device, view, transports });
     this.followed = new Set();
-    this.commands = new Commands((id, command, fields) => this.transmit(id, command, fields));
+    this.commands = new Commands(view, (id, command, fields) => this.transmit(id, command, fields));
   }
 
   connect() {
@@ -26,13 +26,13 @@ export default class SocketIoClient {
       forceNew: true,
     });
     this.socket.onAny((name, event) => {
-      if (name === "resync") this.catchUp();
+      if (name === "resync") inBackground(this.view, this.catchUp());
       else if (event?.n !== undefined && name !== "ready") this.view.event(event);
     });
     return new Promise((resolve) => {
       this.socket.on("connect", () => {
         this.commands.resend();
-        if (!this.socket.recovered) this.catchUp();
+        if (!this.socket.recovered) inBackground(this.view, this.catchUp());
         resolve();
       });
       // A node that is busy or has lost its majority refuses for now.
@@ -61,13 +61,8 @@ export default class SocketIoClient {
     }
   }
 
-  /** Reads the log page by page. */
-  async readOn(c) {
-    for (let more = true; more; ) {
-      const page = await this.commands.run("hist", { c, after: this.view.position(c), limit: 100 });
-      page.events.forEach((event) => this.view.event(event));
-      more = page.more;
-    }
+  readOn(c) {
+    return readOn(this.view, c, (after) => this.commands.run("hist", { c, after, limit: 100 }));
   }
 
   async follow(c) {

@@ -6,12 +6,11 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures::{Sink, Stream};
-use tokio::net::TcpStream;
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{DisconnectCause, LoadClient};
 use crate::clock::{MILLISECOND, Nanos, SECOND};
+use crate::load::client::client_socket::ClientSocket;
 use crate::measure::RunContext;
 use crate::oracle::ViolationKind;
 use crate::wire::WireEnd;
@@ -23,11 +22,7 @@ const FRAMES_PER_WAKE: usize = 256;
 
 impl LoadClient {
     /// Runs the connection until it ends, and returns the cause. Resets `tries` once the client is online.
-    pub(super) async fn converse(
-        &mut self,
-        mut socket: WebSocketStream<TcpStream>,
-        tries: &mut u32,
-    ) -> DisconnectCause {
+    pub(super) async fn converse(&mut self, mut socket: ClientSocket, tries: &mut u32) -> DisconnectCause {
         let common = self.common.clone();
         self.state.connected(&self.token, &self.common.instance);
         self.out.clear();
@@ -108,7 +103,7 @@ impl LoadClient {
             }
             if self.quit {
                 // The close handshake is optional: a failure or a silent node must not delay the end of the run.
-                let _ = tokio::time::timeout(Duration::from_secs(1), socket.close(None)).await;
+                let _ = tokio::time::timeout(Duration::from_secs(1), socket.close()).await;
                 return DisconnectCause::Quit;
             }
             // Checked on every wake: the move command only wakes this loop.
@@ -132,7 +127,7 @@ impl LoadClient {
     /// at most `frames` frames, and returns the number processed.
     async fn wait(
         &mut self,
-        socket: &mut WebSocketStream<TcpStream>,
+        socket: &mut ClientSocket,
         mut timer: Pin<&mut tokio::time::Sleep>,
         due: Option<Nanos>,
         frames: usize,

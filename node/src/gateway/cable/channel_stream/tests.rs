@@ -14,6 +14,8 @@ struct Model {
     /// Last position of a removed user.
     removed: Option<u64>,
     query: Option<LogPage>,
+    /// Answer to the query on its way: the page, and whether the log goes on.
+    answer: Option<(Vec<PageEvent>, bool)>,
     sent: Vec<u64>,
     outcomes: Vec<StreamEffect>,
     is_over: bool,
@@ -33,6 +35,7 @@ impl Model {
             delivered,
             removed: None,
             query: None,
+            answer: None,
             sent: Vec::new(),
             outcomes: Vec::new(),
             is_over: false,
@@ -93,17 +96,13 @@ impl Model {
         }
     }
 
-    /// Answers the query from the present log.
-    fn serve(&mut self) {
-        let Some(LogPage { after, limit }) = self.query.take() else {
+    /// Reads the page of the query from the present log. Its answer comes later.
+    fn read(&mut self) {
+        let (Some(LogPage { after, limit }), None) = (self.query, &self.answer) else {
             return;
         };
-        if self.removed.is_some() {
-            let effects = self.stream.on_page_refused(false);
-            return self.apply(effects, &[]);
-        }
         let limit = limit.min(MODEL_PAGE as u64);
-        let (page, more) = match after {
+        self.answer = Some(match after {
             Some(after) => (
                 self.page(after + 1..=self.end().min(after + limit)),
                 self.end() > after + limit,
@@ -112,6 +111,20 @@ impl Model {
                 let from = self.end().saturating_sub(limit);
                 (self.page(from + 1..=self.end()), from > 0)
             }
+        });
+    }
+
+    /// Answers the query.
+    fn serve(&mut self) {
+        if self.removed.is_none() {
+            self.read();
+        }
+        if self.query.take().is_none() {
+            return;
+        }
+        let Some((page, more)) = self.answer.take() else {
+            let effects = self.stream.on_page_refused(false);
+            return self.apply(effects, &[]);
         };
         let effects = self.stream.on_page(&page, more, false);
         self.apply(effects, &page);
@@ -140,6 +153,22 @@ fn subscription_without_history_begins_at_its_confirmation() {
     model.log.push(4);
     model.run_out();
     assert_eq!(model.sent, [4]);
+}
+
+#[test]
+fn events_behind_an_empty_page_are_read_again() {
+    let mut model = opened(vec![1, 2, 3], None);
+    let effects = model.stream.on_loss();
+    model.apply(effects, &[]);
+    model.read();
+    // While the answer is on its way.
+    model.log.extend([4, 5]);
+    model.deliver();
+    model.deliver();
+    model.serve();
+    model.log.push(6);
+    model.run_out();
+    assert_eq!(model.sent, [4, 5, 6]);
 }
 
 #[test]
@@ -279,7 +308,7 @@ proptest! {
     fn history_and_live_join_without_overlap_or_hole(
         before in 0usize..40,
         start in prop::option::of(0u64..40),
-        steps in prop::collection::vec(0u8..5, 0..60),
+        steps in prop::collection::vec(0u8..6, 0..60),
         removed in any::<bool>(),
     ) {
         let start = start.map(|start| start.min(before as u64));
@@ -291,7 +320,8 @@ proptest! {
                 0 => model.log.push(1),
                 1 => model.deliver(),
                 2 => model.serve(),
-                3 if stale.is_none() => {
+                3 => model.read(),
+                4 if stale.is_none() => {
                     let effects = model.stream.on_loss();
                     model.apply(effects, &[]);
                 }

@@ -1,5 +1,5 @@
 use protocol::Role;
-use protocol::response::ConversationMember;
+use protocol::response::{ConversationMember, UserCards};
 
 use super::*;
 use crate::gateway::cable::channel_stream::ChannelStream;
@@ -27,10 +27,12 @@ fn page(names: &[&str], next: Option<&str>) -> Option<MembersResponse> {
         role: Role::Member,
         delivered: None,
         read: None,
+        data: None,
     };
     Some(MembersResponse {
         items: names.iter().map(member).collect(),
         next: next.map(str::to_owned),
+        users: UserCards::new(),
     })
 }
 

@@ -63,7 +63,7 @@ impl MqttTranslator {
             Some((number, PendingRequest::Publish(pending))) => {
                 self.on_command_answer(number, &pending, head, (body, refused), out);
             }
-            Some((_, PendingRequest::Filter(pending))) => {
+            Some((_, PendingRequest::Filters(pending))) => {
                 let confirmation = match refused {
                     Some(refused) => Err(refused.code),
                     None => next_page(head.tag, body),

@@ -38,7 +38,7 @@ impl MqttTranslator {
             }
             EventRoute::Inbox(inbox) => (inbox.quality, ["u/", inbox.name.text(&self.user), "/events"]),
         };
-        let is_ephemeral = matches!(head.name, "typing" | "presence");
+        let is_ephemeral = matches!(head.name, "typing" | "presence" | "profile");
         let quality = if is_ephemeral {
             QualityOfService::AtMostOnce
         } else {

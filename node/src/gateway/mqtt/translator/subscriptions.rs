@@ -72,7 +72,11 @@ impl MqttTranslator {
                     subscribe,
                     index,
                 };
-                self.confirm(pending, None);
+                match self.inbox_confirmation(&pending.filter) {
+                    // Its answer says the same for this one.
+                    Some(waiting) => waiting.push(pending),
+                    None => self.confirm(vec![pending], None),
+                }
                 None
             }
             AddedFilter::TooMany => Some(self.failure(ReasonCode::QuotaExceeded)),
@@ -95,22 +99,47 @@ impl MqttTranslator {
         self.packets.unsuback(out, packet.packet_id, &codes);
     }
 
-    /// Handles the answer to the confirmation of a filter: the cursor of its next page, or the code of its refusal.
+    /// Returns the filters that wait until the session follows every conversation, if this is another one of them.
+    fn inbox_confirmation(&mut self, filter: &EventFilter) -> Option<&mut Vec<PendingFilter>> {
+        let is_inbox = |filter: &EventFilter| matches!(filter, EventFilter::Inbox(_));
+        let mut waiting = self.requests.values_mut().filter_map(|request| match request {
+            PendingRequest::Filters(waiting) => Some(waiting),
+            PendingRequest::Publish(_) => None,
+        });
+        waiting.find(|waiting| is_inbox(filter) && waiting.iter().any(|pending| is_inbox(&pending.filter)))
+    }
+
+    /// Handles the answer to the confirmation of filters: the cursor of its next page, or the code of its refusal.
     pub(super) fn on_confirmation(
         &mut self,
-        pending: PendingFilter,
+        pending: Vec<PendingFilter>,
         confirmation: Result<Option<String>, ErrorCode>,
         out: &mut BytesMut,
     ) {
-        let code = match confirmation {
+        let confirmed = match confirmation {
             Ok(cursor @ Some(_)) => return self.confirm(pending, cursor),
-            Ok(None) if self.filters.confirm(&pending.filter) => {
+            Ok(None) => Ok(()),
+            Err(code) => Err(code),
+        };
+        for pending in pending {
+            self.on_confirmed(&pending, confirmed, out);
+        }
+    }
+
+    fn on_confirmed(
+        &mut self,
+        pending: &PendingFilter,
+        confirmed: Result<(), ErrorCode>,
+        out: &mut BytesMut,
+    ) {
+        let code = match confirmed {
+            Ok(()) if self.filters.confirm(&pending.filter) => {
                 self.is_changed = true;
                 pending.quality as u8
             }
             // An UNSUBSCRIBE, a removal of the user or the refusal of an earlier SUBSCRIBE came first.
-            Ok(None) => self.failure(ReasonCode::Unspecified),
-            Err(code) => self.on_refused_filter(&pending, code),
+            Ok(()) => self.failure(ReasonCode::Unspecified),
+            Err(code) => self.on_refused_filter(pending, code),
         };
         let subscribe = self
             .subscribes
@@ -142,15 +171,16 @@ impl MqttTranslator {
 
     fn awaits_confirmation(&self, filter: &EventFilter) -> bool {
         let is_same = |request: &PendingRequest| match request {
-            PendingRequest::Filter(pending) => pending.filter == *filter,
+            PendingRequest::Filters(waiting) => waiting.iter().any(|pending| pending.filter == *filter),
             PendingRequest::Publish(_) => false,
         };
         self.requests.values().any(is_same)
     }
 
-    /// Sends the request whose answer confirms a filter. `cursor`: that of the page behind the first one.
-    fn confirm(&mut self, pending: PendingFilter, cursor: Option<String>) {
-        let command = match &pending.filter {
+    /// Sends the request whose answer confirms filters. `cursor`: that of the page behind the first one.
+    fn confirm(&mut self, pending: Vec<PendingFilter>, cursor: Option<String>) {
+        let Some(first) = pending.first() else { return };
+        let command = match &first.filter {
             // Answered once the session follows the conversations of the page, of which there may be several.
             EventFilter::Inbox(_) => ClientCommand::Sync(SyncRequest {
                 have: Vec::new(),
@@ -163,7 +193,7 @@ impl MqttTranslator {
             // Granted at once.
             EventFilter::Answers(_) => return,
         };
-        self.send_own(PendingRequest::Filter(pending), command);
+        self.send_own(PendingRequest::Filters(pending), command);
     }
 
     /// Acknowledges a SUBSCRIBE once the code of each filter is known.

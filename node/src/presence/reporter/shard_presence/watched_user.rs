@@ -72,6 +72,25 @@ impl WatchedUser {
             }
         }
     }
+
+    /// Sends the new version of the user's profile to the viewers whom the user does not block. A change shows that the
+    /// user is there, which a blocked viewer must not learn.
+    pub(super) fn send_profile(&self, user: &UserId, ver: u64, workers: &mut PresenceWorkers) {
+        let viewers = self
+            .viewers
+            .iter()
+            .filter(|(_, known)| known.blocked == Some(None));
+        for (viewer, known) in viewers {
+            for worker in &known.workers {
+                let event = ReporterEvent::Profile {
+                    user: user.clone(),
+                    viewer: viewer.clone(),
+                    ver,
+                };
+                workers.send(*worker, event);
+            }
+        }
+    }
 }
 
 fn send_state(

@@ -2,7 +2,9 @@
 
 use protocol::ConversationId;
 
-use super::EventSubscriber;
+use tokio::sync::oneshot;
+
+use super::{EventSubscriber, Followed, State};
 use crate::session::lifecycle::BarrierGuard;
 
 // === impl EventSubscriber: barrier ===
@@ -10,12 +12,44 @@ use crate::session::lifecycle::BarrierGuard;
 impl EventSubscriber {
     /// Releases the queries that wait for this conversation's subscription.
     pub(in crate::session) fn stands(&self, conv: &ConversationId) {
+        if let Some(Followed {
+            state: State::Opening { waiting, .. },
+            ..
+        }) = self.convs.borrow_mut().get_mut(conv)
+        {
+            waiting.clear();
+        }
         if let Some(beginning) = &*self.beginning.borrow() {
             beginning.stands(conv);
         }
         if self.is_ready.get() {
             self.release_barrier();
         }
+    }
+
+    /// Waits for a pending subscription of a conversation that the client does not have: until it is live or has failed,
+    /// and not for its retries, behind which comes a `resync`. It precedes those of other conversations.
+    pub(in crate::session) async fn pending_subscription(&self, conv: &ConversationId) {
+        let ended = match self
+            .convs
+            .borrow_mut()
+            .get_mut(conv)
+            .map(|known| &mut known.state)
+        {
+            Some(State::Opening {
+                from: None, waiting, ..
+            }) => {
+                let (guard, ended) = oneshot::channel();
+                waiting.push(guard);
+                ended
+            }
+            _ => return,
+        };
+        if let Some(beginning) = &*self.beginning.borrow() {
+            beginning.ask(conv);
+        }
+        // The end is the drop of the sender.
+        let _ended = ended.await;
     }
 
     /// Returns a conversation that a waiting query needs; it is subscribed to before the others.

@@ -113,6 +113,35 @@ fn a_late_subscription_says_so_before_its_events() {
 }
 
 #[test]
+fn open_waits_for_a_subscription_that_another_request_has_begun() {
+    let feed = feed_tagged(8, 1);
+    let c = conv();
+    assert!(
+        feed.pending_subscription(&c).now_or_never().is_some(),
+        "nobody has begun it"
+    );
+    // Live; ended; and one whose owner is unreachable, which is retried with a `resync`.
+    let ends: [fn(&EventSubscriber); 3] = [
+        |feed| feed.go_live(&conv(), 9),
+        |feed| feed.end(&conv()),
+        |feed| feed.stands(&conv()),
+    ];
+    for end in ends {
+        assert!(feed.begin(&c));
+        let mut pending = std::pin::pin!(feed.pending_subscription(&c));
+        assert!(pending.as_mut().now_or_never().is_none());
+        end(&feed);
+        assert!(pending.now_or_never().is_some());
+        feed.end(&c);
+    }
+    assert!(feed.begin_at(&c, Some(3)));
+    assert!(
+        feed.pending_subscription(&c).now_or_never().is_some(),
+        "the client has it"
+    );
+}
+
+#[test]
 fn sync_waits_for_a_conversation_opened_during_session_start() {
     let feed = feed_tagged(8, 1);
     let barrier = SubscriptionBarrier::default();

@@ -56,6 +56,19 @@ fn subscription_to_everything_waits_for_the_last_page_of_a_sync() {
 }
 
 #[test]
+fn subscriptions_to_everything_share_one_sync() {
+    let mut connection = Connection::connected(MqttVersion::V5);
+    connection.subscribe(&["u/me/events", "u/alice/events"], ONCE);
+    let first = connection.request();
+    connection.answer(&delta(&first["id"], Some("g_5")));
+    let second = connection.request();
+    connection.subscribe(&["u/me/events"], LOWEST);
+    assert!(!connection.translator.has_requests() && connection.bytes().is_empty());
+    connection.answer(&delta(&second["id"], None));
+    assert_eq!(connection.bytes(), [0x90, 5, 0, 5, 0, 1, 1, 0x90, 4, 0, 5, 0, 0]);
+}
+
+#[test]
 fn refused_subscription_to_everything_has_a_failure_code() {
     for (code, failure) in [
         (protocol::ErrorCode::Forbidden, 0x87),
@@ -68,6 +81,13 @@ fn refused_subscription_to_everything_has_a_failure_code() {
         assert_eq!(connection.bytes().last(), Some(&failure));
         assert!(!connection.translator.covers("g_1"));
     }
+    let mut old = Connection::connected(MqttVersion::V3);
+    old.subscribe(&["u/me/events", "u/alice/events"], ONCE);
+    let id = old.request()["id"].clone();
+    old.answer(&refused(&id, protocol::ErrorCode::Unavailable));
+    assert_eq!(old.bytes(), [0x90, 4, 0, 5, 0x80, 0x80]);
+    old.subscribe_all("me");
+    assert_eq!(old.bytes().last(), Some(&1), "asked again");
     let mut connection = Connection::connected(MqttVersion::V5);
     connection.subscribe(&["u/me/events"], ONCE);
     let id = connection.request()["id"].clone();

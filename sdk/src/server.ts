@@ -1,0 +1,307 @@
+// For back ends: the server API by a key, tokens for users, and the signatures of webhooks. Not for browsers: keys and secrets
+// stay on the server. It needs WebCrypto and `fetch`, as Node 20 has them.
+
+import { ulid } from "./engine/ids.js";
+import { ChatError } from "./errors.js";
+import type {
+  AckAnswer,
+  Body,
+  ConversationKind,
+  ConversationMember,
+  ConversationSnapshot,
+  LogEvent,
+  PresenceState,
+  Role,
+} from "./wire/index.js";
+
+export { ChatError } from "./errors.js";
+
+/** Attempts of a request, at one node after the other. */
+const ATTEMPTS = 5;
+const PAUSE_MS = 200;
+
+// === the server API ===
+
+export interface ServerApiOptions {
+  /** Addresses of nodes, `https://…`; another one is asked after a failure. */
+  urls: readonly string[];
+  /** An API key, `rook_…`. */
+  key: string;
+  fetch?: typeof globalThis.fetch;
+}
+
+export interface UserFields {
+  u: string;
+  name?: string | null;
+  avatar?: string | null;
+  data?: object | null;
+}
+
+export interface UserRecord extends UserFields {
+  deactivated?: boolean;
+}
+
+/** Result of one item of a bulk request. */
+export interface Verdict {
+  u: string;
+  ok: boolean;
+  /** Code of the refusal. */
+  err?: string;
+  msg?: string;
+  temp?: boolean;
+  retry_ms?: number;
+}
+
+export type SentAck = Omit<AckAnswer, "t" | "id">;
+
+/**
+ * The server API. A request that is refused for a moment, or whose answer is lost, is sent again to the next node with the
+ * same idempotency key. Final refusals are thrown as `ChatError`.
+ */
+export class ServerApi {
+  #at = 0;
+
+  constructor(private readonly options: ServerApiOptions) {}
+
+  /** Sends a message as a user, or as `system`, to a conversation `c` or to a user. */
+  send(message: { as: string; b: Body; c?: string; to?: string; cid?: string; reply_to?: number; mentions?: string[] }): Promise<SentAck> {
+    return this.#change("POST", "messages", message);
+  }
+
+  /** Creates a conversation for others. */
+  create(conversation: {
+    kind: ConversationKind;
+    owner: string;
+    members: string[];
+    title?: string;
+    data?: object;
+    cid?: string;
+  }): Promise<ConversationSnapshot> {
+    return this.#change("POST", "conversations", conversation);
+  }
+
+  /** Adds users and sets roles, at most 100. */
+  async putMembers(c: string, members: readonly { u: string; role?: Role }[]): Promise<Verdict[]> {
+    return (await this.#request<{ items: Verdict[] }>("PUT", `conversations/${id(c)}/members`, { members })).items;
+  }
+
+  /** Removes members, at most 100. */
+  async removeMembers(c: string, users: readonly string[]): Promise<Verdict[]> {
+    const members = users.map((u) => ({ u }));
+    return (await this.#request<{ items: Verdict[] }>("DELETE", `conversations/${id(c)}/members`, { members })).items;
+  }
+
+  conversation(c: string): Promise<ConversationSnapshot> {
+    return this.#request("GET", `conversations/${id(c)}`);
+  }
+
+  /** Reads all members, page by page. */
+  async members(c: string): Promise<ConversationMember[]> {
+    const all: ConversationMember[] = [];
+    let cursor: string | null | undefined = "";
+    do {
+      const path: string = `conversations/${id(c)}/members?limit=100${cursor ? `&cursor=${id(cursor)}` : ""}`;
+      const page: { items: ConversationMember[]; next?: string | null } = await this.#request("GET", path);
+      all.push(...page.items);
+      cursor = page.next;
+    } while (cursor);
+    return all;
+  }
+
+  /** Returns the presence of users, at most 500. */
+  async presence(users: readonly string[]): Promise<{ u: string; state: PresenceState; seen?: number | null }[]> {
+    return (await this.#request<{ items: { u: string; state: PresenceState; seen?: number | null }[] }>("POST", "presence", { users }))
+      .items;
+  }
+
+  /** Creates users or changes their names, pictures and data, at most 100. */
+  async putUsers(users: readonly UserFields[]): Promise<Verdict[]> {
+    return (await this.#request<{ items: Verdict[] }>("POST", "users", { users })).items;
+  }
+
+  async users(ids: readonly string[]): Promise<UserRecord[]> {
+    return (await this.#request<{ items: UserRecord[] }>("GET", `users?ids=${ids.map(id).join(",")}`)).items;
+  }
+
+  /** Closes the sessions of a user on all nodes. */
+  disconnect(u: string): Promise<void> {
+    return this.#request("POST", `users/${id(u)}/disconnect`);
+  }
+
+  /** Refuses the tokens of a user that were issued before a time, in seconds since 1970, and closes the sessions. */
+  revoke(u: string, before: number): Promise<void> {
+    return this.#request("POST", `users/${id(u)}/revoke`, { before });
+  }
+
+  /** Ends logins, sessions and sends of a user. History and memberships stay. */
+  deactivate(u: string): Promise<void> {
+    return this.#request("POST", `users/${id(u)}/deactivate`);
+  }
+
+  reactivate(u: string): Promise<void> {
+    return this.#request("POST", `users/${id(u)}/reactivate`);
+  }
+
+  #change<T>(method: string, path: string, fields: { cid?: string }): Promise<T> {
+    return this.#request(method, path, { cid: ulid(Date.now(), Math.random), ...fields });
+  }
+
+  async #request<T>(method: string, path: string, body?: object): Promise<T> {
+    const { urls, key, fetch = globalThis.fetch } = this.options;
+    const headers = { authorization: `Bearer ${key}`, "content-type": "application/json" };
+    for (let attempt = 1; ; attempt++) {
+      const base = urls[this.#at % urls.length] ?? "";
+      let wait = PAUSE_MS * 2 ** attempt;
+      let error: unknown;
+      try {
+        const response = await fetch(`${base.replace(/\/+$/, "")}/v1/server/${path}`, {
+          method,
+          headers,
+          body: body ? JSON.stringify(body) : null,
+        });
+        const answer = response.status === 204 ? undefined : await response.json();
+        if (response.ok) return answer as T;
+        const { code = String(response.status), detail = response.statusText, retry_ms } = answer;
+        error = new ChatError({ code, msg: detail, temp: retry_ms !== undefined });
+        if (retry_ms === undefined) throw error;
+        wait = retry_ms;
+      } catch (failure) {
+        if (failure === error) throw error;
+        error = failure;
+      }
+      if (attempt === ATTEMPTS) throw error;
+      this.#at++;
+      await new Promise((resolve) => setTimeout(resolve, wait));
+    }
+  }
+}
+
+// === tokens ===
+
+export interface TokenClaims {
+  /** The user, `sub`. */
+  user: string;
+  /** Seconds until the end; 900 unless given. */
+  expiresIn?: number;
+  issuer?: string;
+  audience?: string;
+  /** Further claims. */
+  claims?: Readonly<Record<string, unknown>>;
+}
+
+export type TokenKey =
+  /** The secret of `auth.secret`, at least 32 bytes. */
+  | { algorithm: "HS256"; secret: string }
+  /** An Ed25519 key: PEM (PKCS #8), or of WebCrypto. `kid` names it among several in a JWKS. */
+  | { algorithm: "EdDSA"; privateKey: string | CryptoKey; kid?: string };
+
+/** Makes a token for a user: a JWT that a node with the same secret, or with the public key, accepts. */
+export async function mintToken(key: TokenKey, claims: TokenClaims, now: number = Date.now()): Promise<string> {
+  const { user, expiresIn = 900, issuer, audience } = claims;
+  const iat = Math.floor(now / 1_000);
+  const header = { alg: key.algorithm, typ: "JWT", kid: "kid" in key ? key.kid : undefined };
+  const payload = { ...claims.claims, sub: user, iat, exp: iat + expiresIn, iss: issuer, aud: audience };
+  const signed = [header, payload].map((part) => base64Url(utf8(JSON.stringify(part)))).join(".");
+  return `${signed}.${base64Url(await signature(key, utf8(signed)))}`;
+}
+
+async function signature(key: TokenKey, data: Uint8Array<ArrayBuffer>): Promise<Uint8Array> {
+  const { subtle } = globalThis.crypto;
+  if (key.algorithm === "HS256") {
+    const secret = utf8(key.secret);
+    if (secret.length < 32) throw new Error("the secret of HS256 has at least 32 bytes");
+    return new Uint8Array(await subtle.sign("HMAC", await hmacKey(secret, "sign"), data));
+  }
+  const { privateKey: given } = key;
+  const own = typeof given === "string" ? await subtle.importKey("pkcs8", pem(given), "Ed25519", false, ["sign"]) : given;
+  return new Uint8Array(await subtle.sign("Ed25519", own, data));
+}
+
+// === webhooks ===
+
+/** A message for users who are absent, or in a conversation with a webhook of its own. */
+export interface MessageWebhook {
+  type: "message";
+  /** The same in every repetition. */
+  id: string;
+  c: string;
+  kind: ConversationKind;
+  title?: string | null;
+  message: Extract<LogEvent, { t: "msg" }>;
+  offline: { u: string; muted: boolean; mentioned: boolean }[];
+  hooks: string[];
+}
+
+/** A one-time code that is to be passed on. */
+export interface CodeWebhook {
+  type: "login.code";
+  to: string;
+  channel: "sms" | "mail";
+  code: string;
+  expires_in: number;
+}
+
+export type Webhook = MessageWebhook | CodeWebhook;
+
+/** The post is not from a node with this secret, or it is too old. */
+export class WebhookError extends Error {
+  override name = "WebhookError";
+}
+
+export interface WebhookRequest {
+  /** `webhook.secret` or `login.webhook_secret` of the node. */
+  secret: string;
+  /** Those of the request: of `fetch`, or the object of Node. */
+  headers: Headers | Readonly<Record<string, string | readonly string[] | undefined>>;
+  /** The body as it came, before any parser. */
+  body: string | Uint8Array;
+  /** Seconds by which the clocks may differ; 300 unless given. */
+  tolerance?: number;
+}
+
+/** Verifies the signature of a post, and returns its body. It throws a `WebhookError`. */
+export async function verifyWebhook(
+  { secret, headers, body, tolerance = 300 }: WebhookRequest,
+  now: number = Date.now(),
+): Promise<Webhook> {
+  const header = (name: string): string => {
+    const value = headers instanceof Headers ? headers.get(name) : (headers as Record<string, unknown>)[name];
+    if (typeof value !== "string") throw new WebhookError(`the header ${name} is missing`);
+    return value;
+  };
+  const [messageId, timestamp, signatures] = [header("webhook-id"), header("webhook-timestamp"), header("webhook-signature")];
+  if (!(Math.abs(now / 1_000 - Number(timestamp)) <= tolerance)) throw new WebhookError("the post is too old, or the clocks differ");
+  const text = typeof body === "string" ? body : new TextDecoder().decode(body);
+  const key = await hmacKey(bytes(secret.replace(/^whsec_/, "")), "verify");
+  const signed = utf8(`${messageId}.${timestamp}.${text}`);
+  for (const one of signatures.split(" ")) {
+    const [version, value = ""] = one.split(",");
+    // `verify` compares in constant time.
+    if (version === "v1" && (await globalThis.crypto.subtle.verify("HMAC", key, decoded(value), signed)))
+      return JSON.parse(text) as Webhook;
+  }
+  throw new WebhookError("the signature is of another secret or another body");
+}
+
+// === encodings ===
+
+const id = (text: string) => encodeURIComponent(text);
+const utf8 = (text: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(text) as Uint8Array<ArrayBuffer>;
+const bytes = (base64: string): Uint8Array<ArrayBuffer> => Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
+const base64Url = (data: Uint8Array): string =>
+  btoa(String.fromCharCode(...data))
+    .replace(/\+/g, "-")
+    .replace(/\//g, "_")
+    .replace(/=+$/, "");
+const pem = (text: string) => bytes(text.replace(/-----[A-Z ]+-----|\s/g, ""));
+const hmacKey = (secret: Uint8Array<ArrayBuffer>, usage: "sign" | "verify") =>
+  globalThis.crypto.subtle.importKey("raw", secret, { name: "HMAC", hash: "SHA-256" }, false, [usage]);
+
+/** A signature that is no base64 is of nobody. */
+function decoded(base64: string): Uint8Array<ArrayBuffer> {
+  try {
+    return bytes(base64);
+  } catch {
+    return new Uint8Array();
+  }
+}
