@@ -22,11 +22,11 @@
         brotli: include_bytes!("assets/index-BDTavC-H.css.br"),
     },
     PageFile {
-        path: "/assets/index-ByGI9Apd.js",
+        path: "/assets/index-FpwR-qTc.js",
         content_type: "text/javascript; charset=utf-8",
         identity: None,
-        gzip: include_bytes!("assets/index-ByGI9Apd.js.gz"),
-        brotli: include_bytes!("assets/index-ByGI9Apd.js.br"),
+        gzip: include_bytes!("assets/index-FpwR-qTc.js.gz"),
+        brotli: include_bytes!("assets/index-FpwR-qTc.js.br"),
     },
     PageFile {
         path: "/",

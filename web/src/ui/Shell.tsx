@@ -4,7 +4,7 @@ import { useInbox, useUnread } from "@rookery/client/react";
 import { useEffect } from "preact/hooks";
 import { t } from "../i18n/index.js";
 import { openKey } from "../model/route.js";
-import type { Session } from "../model/session.js";
+import { readName, type Session } from "../model/session.js";
 import { dialog, drawer, panel } from "../model/view.js";
 import { BannerView } from "./BannerView.js";
 import { DetailsPanel } from "./DetailsPanel.js";
@@ -22,6 +22,10 @@ export function Shell({ session }: { session: Session }) {
   useEffect(() => {
     document.title = unread > 0 ? `(${unread}) ${t("app.name")}` : t("app.name");
   }, [unread]);
+  useEffect(() => {
+    // Without a name the id is shown.
+    void readName(session.chat).catch(() => {});
+  }, [session]);
   useEffect(() => {
     panel.value = undefined;
   }, [key]);

@@ -125,6 +125,13 @@ describe("chat", { timeout: 600_000 }, () => {
     await page.reload();
     await page.locator(".me", { hasText: user }).waitFor();
     await page.getByRole("button", { name: "Menu" }).click();
+    await page.getByLabel("Display name").fill("Ada Lovelace");
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.locator(".me", { hasText: "Ada Lovelace" }).waitFor();
+    await page.keyboard.press("Escape");
+    await page.reload();
+    await page.locator(".me", { hasText: "Ada Lovelace" }).waitFor();
+    await page.getByRole("button", { name: "Menu" }).click();
     await page.getByRole("button", { name: "Sign out" }).click();
     await page.getByLabel("User name").waitFor();
     await page.reload();
