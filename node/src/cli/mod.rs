@@ -100,10 +100,7 @@ impl Cli {
                 print!("{}", crate::config::example());
                 Ok(())
             }
-            Command::Schema(schema) => {
-                schema.print();
-                Ok(())
-            }
+            Command::Schema(schema) => schema.print().map_err(Error::Io),
             Command::Ctl(ctl) => ctl.run().await,
         };
         match done {

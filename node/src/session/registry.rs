@@ -24,7 +24,7 @@ use serde::de::DeserializeOwned;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-pub use self::own_sessions::{OwnSession, OwnSessions};
+pub use self::own_sessions::OwnSession;
 use self::session_table::{SessionEntry, SessionTable};
 use super::actor::Session;
 use super::lifecycle::{BarrierGuard, SubscriptionBarrier};

@@ -95,7 +95,7 @@ async fn outside_of_development_an_operator_needs_the_admin_token() {
 #[tokio::test]
 async fn what_is_not_there_is_a_problem() {
     let node = Node::start().await;
-    for path in ["/", "/v1/nope", "/v1/ws/..%2f..%2fetc", "/v1//cluster"] {
+    for path in ["/v1/nope", "/v1/ws/..%2f..%2fetc", "/v1//cluster"] {
         let (status, body) = node.get(path).await;
         let body: Value = serde_json::from_str(&body).unwrap();
         assert_eq!(
@@ -126,7 +126,7 @@ async fn no_client_makes_a_label() {
     let (_, text) = node.get("/metrics").await;
     let closed: Vec<_> = text
         .lines()
-        .filter(|line| line.starts_with("rookery_sessions_closed_total"))
+        .filter(|line| line.starts_with("rookery_sessions_closed_total") && !line.ends_with(" 0"))
         .collect();
     assert_eq!(closed, [r#"rookery_sessions_closed_total{code="other"} 100"#]);
     assert!(!text.contains("BREW") && !text.contains("nope"), "{text}");

@@ -33,7 +33,7 @@ export interface ConversationList {
   /** The conversations, the latest activity first. */
   items: ConversationListItem[];
   /** Cursor of the next page; null after the last page. */
-  next?: string | null;
+  next: string | null;
 }
 
 /** One conversation of the user's list. */
@@ -41,32 +41,32 @@ export interface ConversationListItem {
   /** Id of the conversation. */
   c: ConversationId;
   /** The user's delivered cursor. */
-  delivered?: number;
+  delivered: number;
   /** Kind of the conversation. */
   kind: ConversationKind;
   /** The last message in its current state; null if there is none, the user may not read it, or the row is stale. */
-  last?: LogEvent | null;
+  last: LogEvent | null;
   /** Number of unread messages that mention the user. */
-  mentions?: number;
+  mentions: number;
   /** True if notifications are muted for this user. */
-  muted?: boolean;
+  muted: boolean;
   /** The other user of a direct conversation; absent in groups and channels. */
   peer?: DirectPeer | null;
   /** True if the user's clients show the conversation on top. */
-  pinned?: boolean;
+  pinned: boolean;
   /** The user's read cursor. */
-  read?: number;
+  read: number;
   /** The user's role; null if the row is stale. */
-  role?: Role | null;
+  role: Role | null;
   /**
    * True if the owner of the conversation did not respond in time: only `c` and `kind` are valid. Request the page
    * again.
    */
   stale?: boolean;
   /** Title of the conversation; null if it has none. */
-  title?: string | null;
+  title: string | null;
   /** Number of messages above the read cursor that the user may read. */
-  unread?: number;
+  unread: number;
 }
 
 /** One member of a conversation. */
@@ -100,17 +100,17 @@ export interface ConversationSnapshot {
   /** Number of members of the conversation. */
   members?: number | null;
   /** True if notifications are muted for this user. */
-  muted?: boolean;
+  muted: boolean;
   /** The other user of a direct conversation; absent in groups and channels. */
   peer?: DirectPeer | null;
   /** True if the user's clients show the conversation on top. */
-  pinned?: boolean;
+  pinned: boolean;
   /** The user's read cursor. */
   read: number;
   /** The user's role; null if the user is no member. */
-  role?: Role | null;
+  role: Role | null;
   /** Title of the conversation; null if it has none. */
-  title?: string | null;
+  title: string | null;
 }
 
 /** The other user of a direct conversation and that user's cursors. */
@@ -212,7 +212,7 @@ export interface MembersResponse {
   /** The members, in the order of their ids. */
   items: ConversationMember[];
   /** Cursor of the next page; null after the last page. */
-  next?: string | null;
+  next: string | null;
 }
 
 /** Change of a membership, reported by a `member` event. */
@@ -264,7 +264,7 @@ export interface SyncResponse {
   /** The missed events of each conversation. */
   items: SyncResponseItem[];
   /** Cursor of the next page; null after the last page. */
-  next?: string | null;
+  next: string | null;
 }
 
 /** The missed events of one conversation. */
@@ -274,174 +274,14 @@ export interface SyncResponseItem {
   /** The events, in ascending order of `s`, without a hole. */
   events: LogEvent[];
   /** True if the events do not start at `have + 1`: they are the newest ones, and `hist` returns the others. */
-  gap?: boolean;
+  gap: boolean;
 }
 
 /** The id of a user. */
 export type UserId = string;
 
-/** Fields of the `invite`, `kick`, `ban` and `unban` commands, which act on one user. */
-export interface ActOnCommandFields {
-  /** Id of the conversation. */
-  c: ConversationId;
-  /** Idempotency key: a repeated command with the same key has no second effect. */
-  cid: ClientMessageId;
-  /** The user on whom the command acts. */
-  who: UserId;
-}
-
-/** Fields of the `auth` command, which authenticates the connection or renews the token. */
-export interface AuthCommandFields {
-  /** Name of the device, at most 64 bytes. Without it the server chooses a random name. */
-  device?: string | null;
-  /** Random id of one start of the app, at most 64 bytes. It distinguishes a reconnect from a second copy of the app. */
-  instance?: string | null;
-  /** The session to resume; absent for a new session. */
-  resume?: ResumeTargetCommandFields | null;
-  /** A JWT, or `dev:<user>` in dev mode. At most 8 KiB. */
-  token: string;
-}
-
-/** Fields of the `block` and `unblock` commands. */
-export interface BlockCommandFields {
-  /** The user who is blocked or unblocked. */
-  who: UserId;
-}
-
-/** Fields of the `create` command, which creates a conversation. */
-export interface CreateCommandFields {
-  /** Idempotency key, unique per user: a repeated command with the same key has no second effect. */
-  cid: ClientMessageId;
-  /** Kind of the conversation: `direct`, `group` or `channel`. */
-  kind: ConversationKind;
-  /** The other initial members, at most 256; for a direct conversation exactly one. */
-  members?: UserId[];
-  /** Title, at most 256 bytes; direct conversations have none. */
-  title?: string | null;
-}
-
-/** Fields of the `read` and `recv` commands, which move a cursor of the user. */
-export interface CursorCommandFields {
-  /** Id of the conversation. */
-  c: ConversationId;
-  /** New cursor position: up to and including this `s`. A value beyond the last event is reduced to it. */
-  s: number;
-}
-
-/** Fields of the `del` command, which deletes a message. */
-export interface DelCommandFields {
-  /** Id of the conversation. */
-  c: ConversationId;
-  /** Idempotency key: a repeated command with the same key has no second effect. */
-  cid: ClientMessageId;
-  /** The `s` of the message. */
-  of: number;
-}
-
 /** Action on the last session of the device. */
 export type DeviceResumeCommandFields = "device" | "clean";
-
-/** Fields of the `edit` command, which replaces the body of a message. */
-export interface EditCommandFields {
-  /** The new body, a JSON object of at most 16 KiB. */
-  b: Body;
-  /** Id of the conversation. */
-  c: ConversationId;
-  /** Idempotency key: a repeated command with the same key has no second effect. */
-  cid: ClientMessageId;
-  /** Users to notify from now on, at most 50; if absent, the mentions of the message stay. */
-  mentions?: UserId[] | null;
-  /** The `s` of the message. */
-  of: number;
-}
-
-/** Fields of the `hb` command, the heartbeat of the client. */
-export interface HbCommandFields {
-  /** Number of the last event that the client has applied. It confirms all events up to that number. */
-  n?: number | null;
-}
-
-/**
- * Fields of the `hist` command, which returns a page of events. At most one of `before` and `after` is given; without
- * either, the newest page is returned.
- */
-export interface HistCommandFields {
-  /** Returns the oldest events above this `s`. */
-  after?: number | null;
-  /** Returns the newest events below this `s`. */
-  before?: number | null;
-  /** Id of the conversation. */
-  c: ConversationId;
-  /** Page size, 1 to 100; 50 if absent. A larger value is reduced to 100. */
-  limit?: number | null;
-}
-
-/** Fields of the `join` command, which makes the user a member of a channel. */
-export interface JoinCommandFields {
-  /** Id of the channel. */
-  c: ConversationId;
-  /** Idempotency key: a repeated command with the same key has no second effect. */
-  cid: ClientMessageId;
-}
-
-/** Fields of the `leave` command, which ends the user's membership. */
-export interface LeaveCommandFields {
-  /** Id of the conversation. */
-  c: ConversationId;
-  /** Idempotency key: a repeated command with the same key has no second effect. */
-  cid: ClientMessageId;
-}
-
-/** Fields of the `list` command, which returns a page of the user's conversations. */
-export interface ListCommandFields {
-  /** The `next` of the previous page; absent for the first page. */
-  cursor?: string | null;
-  /** Page size, 1 to 100; 50 if absent. A larger value is reduced to 100. */
-  limit?: number | null;
-}
-
-/** Fields of the `me` command, which changes the user's settings. Without fields it only returns them. */
-export interface MeCommandFields {
-  /** New setting for the users who may add this user to groups and channels. */
-  group_invite?: GroupInvite | null;
-}
-
-/** Fields of the `members` command, which lists the members of a conversation. */
-export interface MembersCommandFields {
-  /** Id of the conversation. */
-  c: ConversationId;
-  /** The `next` of the previous page; absent for the first page. */
-  cursor?: string | null;
-  /** Page size, 1 to 100; 50 if absent. A larger value is reduced to 100. */
-  limit?: number | null;
-}
-
-/** Fields of the `open` command, which returns a conversation and subscribes the session to it. */
-export interface OpenCommandFields {
-  /** Id of the conversation. */
-  c: ConversationId;
-  /** The last `s` that the client has; without it no events are returned. */
-  have?: number | null;
-}
-
-/** Fields of the `react` command, which sets or removes a reaction. */
-export interface ReactCommandFields {
-  /** Id of the conversation. */
-  c: ConversationId;
-  /** Idempotency key: a repeated command with the same key has no second effect. */
-  cid: ClientMessageId;
-  /** The reaction: 1 to 32 bytes of displayable text. */
-  k: string;
-  /** The `s` of the message. */
-  of: number;
-  /** True sets the reaction, false removes it. */
-  on: boolean;
-  /**
-   * The user whose reaction is removed, if it is not the sender's own. Only owners and admins may set it, and only
-   * with `on` false.
-   */
-  who?: UserId | null;
-}
 
 /** The session to resume and the last event that the client has applied. */
 export interface ResumeCommandFields {
@@ -453,80 +293,6 @@ export interface ResumeCommandFields {
 
 /** The session that a client resumes or ends: one by its id, or the last one of its device. */
 export type ResumeTargetCommandFields = ResumeCommandFields | DeviceResumeCommandFields;
-
-/** Fields of the `send` command, which sends a message. */
-export interface SendCommandFields {
-  /** Body of the message, a JSON object of at most 16 KiB. */
-  b: Body;
-  /** Id of the conversation. Exactly one of `c` and `to` must be given. */
-  c?: ConversationId | null;
-  /** Idempotency key: a repeated command with the same key has no second effect. */
-  cid: ClientMessageId;
-  /** True if the sending session receives the event in addition to the `ack`. Default: true. */
-  echo?: boolean;
-  /** Users to notify, at most 50. */
-  mentions?: UserId[];
-  /** The `s` of the message to which this one replies. */
-  reply_to?: number | null;
-  /** The other user of a direct conversation, which is created if it does not exist. */
-  to?: UserId | null;
-}
-
-/**
- * Fields of the `set` command; at least one setting must be given. `title` and `history` apply to all members and
- * produce an event. `muted` and `pinned` apply to the user only and produce none.
- */
-export interface SetCommandFields {
-  /** Id of the conversation. */
-  c: ConversationId;
-  /** Idempotency key: a repeated command with the same key has no second effect. */
-  cid: ClientMessageId;
-  /** History that a new member may read. */
-  history?: HistoryVisibility | null;
-  /** True if notifications are muted for this user. */
-  muted?: boolean | null;
-  /** True if this user's clients show the conversation on top. */
-  pinned?: boolean | null;
-  /** New title, at most 256 bytes; an empty one removes the title. */
-  title?: string | null;
-}
-
-/** Fields of the `role` command, which changes the role of a member. */
-export interface SetRoleCommandFields {
-  /** Id of the conversation. */
-  c: ConversationId;
-  /** Idempotency key: a repeated command with the same key has no second effect. */
-  cid: ClientMessageId;
-  /** The new role of the member. */
-  role: Role;
-  /** The member whose role changes. */
-  who: UserId;
-}
-
-/** Fields of the `sync` command, which returns the missed events of many conversations. */
-export interface SyncCommandFields {
-  /** The `next` of the previous page; absent for the first page. */
-  cursor?: string | null;
-  /**
-   * Pairs of a conversation and the last `s` that the client has there, at most 200. Conversations that are absent
-   * are sent from the start of the membership.
-   */
-  have?: [string, number][];
-}
-
-/** Fields of the `typing` command, which has no response. */
-export interface TypingCommandFields {
-  /** Id of the conversation. */
-  c: ConversationId;
-  /** True while the user types, false when the user has stopped. */
-  on: boolean;
-}
-
-/** Fields of the `watch` and `unwatch` commands, which start and end presence subscriptions. */
-export interface UsersCommandFields {
-  /** Users whose presence the session receives, at most 500 per command. */
-  users: UserId[];
-}
 
 /**
  * Fields of the `activity` event. This session did not receive the events up to `last` live; later events may arrive
@@ -586,7 +352,7 @@ export interface MemberEventFields {
   /** Id of the conversation. */
   c: ConversationId;
   /** The new role; null if the user is no longer a member. */
-  role?: Role | null;
+  role: Role | null;
   /** Sequence number of the event in its conversation. */
   s: number;
   /** Time of the event, in milliseconds since the Unix epoch. */
@@ -642,7 +408,7 @@ export interface MsgEventFields {
 /** Fields of the `presence` event: a watched user came online or went offline. */
 export interface PresenceEventFields {
   /** Time at which the user was last seen, in milliseconds since the Unix epoch; null if never. */
-  seen?: number | null;
+  seen: number | null;
   /** State of the user: `online` or `offline`. */
   state: PresenceStateEventFields;
   /** The user whose presence is reported. */
@@ -785,199 +551,365 @@ export interface ReadyAnswer extends ReadyResponse {
 }
 
 /** Authenticates the connection; sent again later, it renews the token. */
-export interface AuthCommand extends AuthCommandFields {
+export interface AuthCommand {
+  /** Name of the device, at most 64 bytes. Without it the server chooses a random name. */
+  device?: string | null;
   /** The number of the command, repeated in the answer. */
   id?: number;
+  /** Random id of one start of the app, at most 64 bytes. It distinguishes a reconnect from a second copy of the app. */
+  instance?: string | null;
+  /** The session to resume; absent for a new session. */
+  resume?: ResumeTargetCommandFields | null;
   t: "auth";
+  /** A JWT, or `dev:<user>` in dev mode. At most 8 KiB. */
+  token: string;
 }
 
 /** Removes a user from a conversation and prevents the user from joining again. */
-export interface BanCommand extends ActOnCommandFields {
+export interface BanCommand {
+  /** Id of the conversation. */
+  c: ConversationId;
+  /** Idempotency key: a repeated command with the same key has no second effect. */
+  cid: ClientMessageId;
   /** The number of the command, repeated in the answer. */
   id?: number;
   t: "ban";
+  /** The user on whom the command acts. */
+  who: UserId;
 }
 
 /** Blocks a user: refuses the user's direct messages and invitations. */
-export interface BlockCommand extends BlockCommandFields {
+export interface BlockCommand {
   /** The number of the command, repeated in the answer. */
   id?: number;
   t: "block";
+  /** The user who is blocked or unblocked. */
+  who: UserId;
 }
 
 /** Creates a conversation with its initial members. */
-export interface CreateCommand extends CreateCommandFields {
+export interface CreateCommand {
+  /** Idempotency key, unique per user: a repeated command with the same key has no second effect. */
+  cid: ClientMessageId;
   /** The number of the command, repeated in the answer. */
   id?: number;
+  /** Kind of the conversation: `direct`, `group` or `channel`. */
+  kind: ConversationKind;
+  /** The other initial members, at most 256; for a direct conversation exactly one. */
+  members?: UserId[];
   t: "create";
+  /** Title, at most 256 bytes; direct conversations have none. */
+  title?: string | null;
 }
 
 /** Deletes a message for all members. */
-export interface DelCommand extends DelCommandFields {
+export interface DelCommand {
+  /** Id of the conversation. */
+  c: ConversationId;
+  /** Idempotency key: a repeated command with the same key has no second effect. */
+  cid: ClientMessageId;
   /** The number of the command, repeated in the answer. */
   id?: number;
+  /** The `s` of the message. */
+  of: number;
   t: "del";
 }
 
 /** Replaces the body of a message. */
-export interface EditCommand extends EditCommandFields {
+export interface EditCommand {
+  /** The new body, a JSON object of at most 16 KiB. */
+  b: Body;
+  /** Id of the conversation. */
+  c: ConversationId;
+  /** Idempotency key: a repeated command with the same key has no second effect. */
+  cid: ClientMessageId;
   /** The number of the command, repeated in the answer. */
   id?: number;
+  /** Users to notify from now on, at most 50; if absent, the mentions of the message stay. */
+  mentions?: UserId[] | null;
+  /** The `s` of the message. */
+  of: number;
   t: "edit";
 }
 
 /** Reports that the client is alive, and the last event that it has applied. */
-export interface HbCommand extends HbCommandFields {
+export interface HbCommand {
   /** The number of the command, repeated in the answer. */
   id?: number;
+  /** Number of the last event that the client has applied. It confirms all events up to that number. */
+  n?: number | null;
   t: "hb";
 }
 
 /** Returns a page of a conversation's events. */
-export interface HistCommand extends HistCommandFields {
+export interface HistCommand {
+  /** Returns the oldest events above this `s`. */
+  after?: number | null;
+  /** Returns the newest events below this `s`. */
+  before?: number | null;
+  /** Id of the conversation. */
+  c: ConversationId;
   /** The number of the command, repeated in the answer. */
   id?: number;
+  /** Page size, 1 to 100; 50 if absent. A larger value is reduced to 100. */
+  limit?: number | null;
   t: "hist";
 }
 
 /** Adds a user to a group or channel. */
-export interface InviteCommand extends ActOnCommandFields {
+export interface InviteCommand {
+  /** Id of the conversation. */
+  c: ConversationId;
+  /** Idempotency key: a repeated command with the same key has no second effect. */
+  cid: ClientMessageId;
   /** The number of the command, repeated in the answer. */
   id?: number;
   t: "invite";
+  /** The user on whom the command acts. */
+  who: UserId;
 }
 
 /** Makes the user a member of a channel. */
-export interface JoinCommand extends JoinCommandFields {
+export interface JoinCommand {
+  /** Id of the channel. */
+  c: ConversationId;
+  /** Idempotency key: a repeated command with the same key has no second effect. */
+  cid: ClientMessageId;
   /** The number of the command, repeated in the answer. */
   id?: number;
   t: "join";
 }
 
 /** Removes a member from a conversation. */
-export interface KickCommand extends ActOnCommandFields {
+export interface KickCommand {
+  /** Id of the conversation. */
+  c: ConversationId;
+  /** Idempotency key: a repeated command with the same key has no second effect. */
+  cid: ClientMessageId;
   /** The number of the command, repeated in the answer. */
   id?: number;
   t: "kick";
+  /** The user on whom the command acts. */
+  who: UserId;
 }
 
 /** Ends the user's membership in a conversation. */
-export interface LeaveCommand extends LeaveCommandFields {
+export interface LeaveCommand {
+  /** Id of the conversation. */
+  c: ConversationId;
+  /** Idempotency key: a repeated command with the same key has no second effect. */
+  cid: ClientMessageId;
   /** The number of the command, repeated in the answer. */
   id?: number;
   t: "leave";
 }
 
 /** Lists the user's conversations, the latest activity first. */
-export interface ListCommand extends ListCommandFields {
+export interface ListCommand {
+  /** The `next` of the previous page; absent for the first page. */
+  cursor?: string | null;
   /** The number of the command, repeated in the answer. */
   id?: number;
+  /** Page size, 1 to 100; 50 if absent. A larger value is reduced to 100. */
+  limit?: number | null;
   t: "list";
 }
 
 /** Returns the user's settings, after changing those that are given. */
-export interface MeCommand extends MeCommandFields {
+export interface MeCommand {
+  /** New setting for the users who may add this user to groups and channels. */
+  group_invite?: GroupInvite | null;
   /** The number of the command, repeated in the answer. */
   id?: number;
   t: "me";
 }
 
 /** Lists the members of a conversation. */
-export interface MembersCommand extends MembersCommandFields {
+export interface MembersCommand {
+  /** Id of the conversation. */
+  c: ConversationId;
+  /** The `next` of the previous page; absent for the first page. */
+  cursor?: string | null;
   /** The number of the command, repeated in the answer. */
   id?: number;
+  /** Page size, 1 to 100; 50 if absent. A larger value is reduced to 100. */
+  limit?: number | null;
   t: "members";
 }
 
 /** Returns one conversation and subscribes the session to it. */
-export interface OpenCommand extends OpenCommandFields {
+export interface OpenCommand {
+  /** Id of the conversation. */
+  c: ConversationId;
+  /** The last `s` that the client has; without it no events are returned. */
+  have?: number | null;
   /** The number of the command, repeated in the answer. */
   id?: number;
   t: "open";
 }
 
 /** Sets or removes a reaction to a message. */
-export interface ReactCommand extends ReactCommandFields {
+export interface ReactCommand {
+  /** Id of the conversation. */
+  c: ConversationId;
+  /** Idempotency key: a repeated command with the same key has no second effect. */
+  cid: ClientMessageId;
   /** The number of the command, repeated in the answer. */
   id?: number;
+  /** The reaction: 1 to 32 bytes of displayable text. */
+  k: string;
+  /** The `s` of the message. */
+  of: number;
+  /** True sets the reaction, false removes it. */
+  on: boolean;
   t: "react";
+  /**
+   * The user whose reaction is removed, if it is not the sender's own. Only owners and admins may set it, and only
+   * with `on` false.
+   */
+  who?: UserId | null;
 }
 
 /** Moves the user's read cursor in a conversation. */
-export interface ReadCommand extends CursorCommandFields {
+export interface ReadCommand {
+  /** Id of the conversation. */
+  c: ConversationId;
   /** The number of the command, repeated in the answer. */
   id?: number;
+  /** New cursor position: up to and including this `s`. A value beyond the last event is reduced to it. */
+  s: number;
   t: "read";
 }
 
 /** Moves the user's delivered cursor in a conversation. */
-export interface RecvCommand extends CursorCommandFields {
+export interface RecvCommand {
+  /** Id of the conversation. */
+  c: ConversationId;
   /** The number of the command, repeated in the answer. */
   id?: number;
+  /** New cursor position: up to and including this `s`. A value beyond the last event is reduced to it. */
+  s: number;
   t: "recv";
 }
 
 /** Changes the role of a member. */
-export interface RoleCommand extends SetRoleCommandFields {
+export interface RoleCommand {
+  /** Id of the conversation. */
+  c: ConversationId;
+  /** Idempotency key: a repeated command with the same key has no second effect. */
+  cid: ClientMessageId;
   /** The number of the command, repeated in the answer. */
   id?: number;
+  /** The new role of the member. */
+  role: Role;
   t: "role";
+  /** The member whose role changes. */
+  who: UserId;
 }
 
 /** Sends a message to a conversation or to a user. */
-export interface SendCommand extends SendCommandFields {
+export interface SendCommand {
+  /** Body of the message, a JSON object of at most 16 KiB. */
+  b: Body;
+  /** Id of the conversation. Exactly one of `c` and `to` must be given. */
+  c?: ConversationId | null;
+  /** Idempotency key: a repeated command with the same key has no second effect. */
+  cid: ClientMessageId;
+  /** True if the sending session receives the event in addition to the `ack`. Default: true. */
+  echo?: boolean;
   /** The number of the command, repeated in the answer. */
   id?: number;
+  /** Users to notify, at most 50. */
+  mentions?: UserId[];
+  /** The `s` of the message to which this one replies. */
+  reply_to?: number | null;
   t: "send";
+  /** The other user of a direct conversation, which is created if it does not exist. */
+  to?: UserId | null;
 }
 
 /** Changes the title or history setting for all members, or the user's own mute and pin. */
-export interface SetCommand extends SetCommandFields {
+export interface SetCommand {
+  /** Id of the conversation. */
+  c: ConversationId;
+  /** Idempotency key: a repeated command with the same key has no second effect. */
+  cid: ClientMessageId;
+  /** History that a new member may read. */
+  history?: HistoryVisibility | null;
   /** The number of the command, repeated in the answer. */
   id?: number;
+  /** True if notifications are muted for this user. */
+  muted?: boolean | null;
+  /** True if this user's clients show the conversation on top. */
+  pinned?: boolean | null;
   t: "set";
+  /** New title, at most 256 bytes; an empty one removes the title. */
+  title?: string | null;
 }
 
 /** Returns the missed events of many conversations. */
-export interface SyncCommand extends SyncCommandFields {
+export interface SyncCommand {
+  /** The `next` of the previous page; absent for the first page. */
+  cursor?: string | null;
+  /**
+   * Pairs of a conversation and the last `s` that the client has there, at most 200. Conversations that are absent
+   * are sent from the start of the membership.
+   */
+  have?: [string, number][];
   /** The number of the command, repeated in the answer. */
   id?: number;
   t: "sync";
 }
 
 /** Announces that the user is typing or has stopped. */
-export interface TypingCommand extends TypingCommandFields {
+export interface TypingCommand {
+  /** Id of the conversation. */
+  c: ConversationId;
   /** The number of the command, repeated in the answer. */
   id?: number;
+  /** True while the user types, false when the user has stopped. */
+  on: boolean;
   t: "typing";
 }
 
 /** Lifts the ban of a user. */
-export interface UnbanCommand extends ActOnCommandFields {
+export interface UnbanCommand {
+  /** Id of the conversation. */
+  c: ConversationId;
+  /** Idempotency key: a repeated command with the same key has no second effect. */
+  cid: ClientMessageId;
   /** The number of the command, repeated in the answer. */
   id?: number;
   t: "unban";
+  /** The user on whom the command acts. */
+  who: UserId;
 }
 
 /** Unblocks a user who was blocked before. */
-export interface UnblockCommand extends BlockCommandFields {
+export interface UnblockCommand {
   /** The number of the command, repeated in the answer. */
   id?: number;
   t: "unblock";
+  /** The user who is blocked or unblocked. */
+  who: UserId;
 }
 
 /** Ends the subscription to the presence of users. */
-export interface UnwatchCommand extends UsersCommandFields {
+export interface UnwatchCommand {
   /** The number of the command, repeated in the answer. */
   id?: number;
   t: "unwatch";
+  /** Users whose presence the session receives, at most 500 per command. */
+  users: UserId[];
 }
 
 /** Subscribes the session to the presence of users. */
-export interface WatchCommand extends UsersCommandFields {
+export interface WatchCommand {
   /** The number of the command, repeated in the answer. */
   id?: number;
   t: "watch";
+  /** Users whose presence the session receives, at most 500 per command. */
+  users: UserId[];
 }
 
 /** A message was sent in a conversation whose events this session did not receive live. */

@@ -1,6 +1,6 @@
 // Generated from the server's OpenAPI description by scripts/generate.ts. Not edited by hand.
 
-import type { Body, ClientMessageId, ConversationId, ConversationKind, ErrorCode, HistoryVisibility, NotResumed, Role, UserId } from "./generated.js";
+import type { Body, ClientMessageId, ConversationId, ConversationKind, ErrorCode, GroupInvite, HistoryVisibility, NotResumed, Role, UserId } from "./generated.js";
 
 /** A ban of a user from a conversation. */
 export interface BanEntryRow {
@@ -17,7 +17,7 @@ export interface BanList {
   /** The bans, in the order of the user ids. */
   items: BanEntryRow[];
   /** Cursor of the next page; null after the last page. */
-  next?: string | null;
+  next: string | null;
 }
 
 /** A page of the users whom a user blocks. */
@@ -25,7 +25,7 @@ export interface BlockList {
   /** The blocked users, in the order of their ids. */
   items: UserId[];
   /** The cursor of the next page, null after the last. */
-  next?: string | null;
+  next: string | null;
 }
 
 /** An entered one-time code. */
@@ -161,7 +161,7 @@ export interface MessageState {
   /** Ordinal of the message, counting messages only. */
   mn: number;
   /** Number of users per reaction. */
-  reactions?: { [key: string]: number };
+  reactions: { [key: string]: number };
   /** The `s` of the message to which this one replies. */
   reply_to?: number | null;
   /** Sequence number of the message in its conversation. */
@@ -211,7 +211,7 @@ export interface OwnerLocation {
   /** The node that answered. */
   node: number;
   /** The node that owns the shard, or null if no owner is known. */
-  owner?: number | null;
+  owner: number | null;
   /** The nodes that hold replicas of the shard. */
   replicas: number[];
   /** The shard that holds the conversation. */
@@ -247,7 +247,7 @@ export interface Problem {
   status: number;
   /** The reason phrase of the HTTP status. */
   title: string;
-  /** Always `about:blank`; the `code` identifies the problem. */
+  /** The entry of the `code` in the error catalogue, a page of every node. */
   type: string;
 }
 
@@ -291,4 +291,10 @@ export interface State {
 export interface Types {
   /** True when the caller starts to type, false when the caller stops. */
   on: boolean;
+}
+
+/** Fields of the `me` command, which changes the user's settings. Without fields it only returns them. */
+export interface MeCommandFields {
+  /** New setting for the users who may add this user to groups and channels. */
+  group_invite?: GroupInvite | null;
 }
