@@ -116,7 +116,10 @@ fn a_late_subscription_says_so_before_its_events() {
 fn open_waits_for_a_subscription_that_another_request_has_begun() {
     let feed = feed_tagged(8, 1);
     let c = conv();
-    assert!(feed.pending_subscription(&c).now_or_never().is_some(), "nobody has begun it");
+    assert!(
+        feed.pending_subscription(&c).now_or_never().is_some(),
+        "nobody has begun it"
+    );
     // Live; ended; and one whose owner is unreachable, which is retried with a `resync`.
     let ends: [fn(&EventSubscriber); 3] = [
         |feed| feed.go_live(&conv(), 9),
@@ -132,7 +135,10 @@ fn open_waits_for_a_subscription_that_another_request_has_begun() {
         feed.end(&c);
     }
     assert!(feed.begin_at(&c, Some(3)));
-    assert!(feed.pending_subscription(&c).now_or_never().is_some(), "the client has it");
+    assert!(
+        feed.pending_subscription(&c).now_or_never().is_some(),
+        "the client has it"
+    );
 }
 
 #[test]
