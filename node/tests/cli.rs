@@ -7,7 +7,9 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use node::testkit::{Call, ProcessGuard, TerminalClient, eventually_blocking as eventually, program, signal};
+use node::testkit::{
+    Call, PATIENCE, ProcessGuard, TerminalClient, eventually_blocking as eventually, program, signal,
+};
 use serde_json::Value;
 
 fn rookery() -> Command {
