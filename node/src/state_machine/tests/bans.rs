@@ -1,7 +1,7 @@
 //! Who is kept out, and who comes by itself.
 
 use protocol::event::MemberEvent;
-use protocol::{ErrorCode, Event, FieldPatch, MembershipChange, Role};
+use protocol::{ErrorCode, Event, MembershipChange, Role};
 
 use super::query;
 use super::{TestShard, event, text, u};

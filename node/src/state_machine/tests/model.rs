@@ -486,7 +486,9 @@ impl Model {
             | ConversationOp::Leave
             | ConversationOp::Block { .. } => assert!(role.is_some()),
             // No step proposes these.
-            ConversationOp::NotAdded { .. } | ConversationOp::Hook { .. } => panic!("{:?}", command.op),
+            ConversationOp::NotAdded { .. } | ConversationOp::Hook { .. } | ConversationOp::PutMember { .. } => {
+                panic!("{:?}", command.op)
+            }
         }
     }
 
