@@ -107,9 +107,10 @@ export async function stop(child: ChildProcess): Promise<void> {
 /** Returns the first of several free ports in a row, whose neighbours at the given distances are free, too. */
 async function freePorts(count: number, distances: number[]): Promise<number> {
   for (;;) {
-    const first = await claim(0);
+    // Below those that the system hands out, so that no other process gets one in between.
+    const first = 10_000 + Math.floor(Math.random() * 18_000);
     const wanted = distances.flatMap((distance) => Array.from({ length: count }, (_, i) => first + distance + i));
-    const taken = await Promise.all(wanted.map((port) => (port < 65_536 ? claim(port).catch(() => 0) : 0)));
+    const taken = await Promise.all(wanted.map((port) => claim(port).catch(() => 0)));
     if (taken.every((port) => port !== 0)) return first;
   }
 }

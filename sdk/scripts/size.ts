@@ -6,7 +6,7 @@ import { build } from "esbuild";
 /** Bytes after gzip. */
 const BUDGETS: Record<string, number> = {
   // The reasons are in docs/decisions/0024-typescript-client.md.
-  "dist/index.js": 17_000,
+  "dist/index.js": 16_800,
   "dist/indexeddb.js": 3_000,
   "dist/login.js": 1_500,
   "dist/poll.js": 2_500,

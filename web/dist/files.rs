@@ -15,18 +15,18 @@
         brotli: include_bytes!("assets/icon-CrThejfj.svg.br"),
     },
     PageFile {
-        path: "/assets/index-BpIS-NmM.js",
-        content_type: "text/javascript; charset=utf-8",
-        identity: None,
-        gzip: include_bytes!("assets/index-BpIS-NmM.js.gz"),
-        brotli: include_bytes!("assets/index-BpIS-NmM.js.br"),
-    },
-    PageFile {
-        path: "/assets/index-DRXi3rKq.css",
+        path: "/assets/index-BDTavC-H.css",
         content_type: "text/css; charset=utf-8",
         identity: None,
-        gzip: include_bytes!("assets/index-DRXi3rKq.css.gz"),
-        brotli: include_bytes!("assets/index-DRXi3rKq.css.br"),
+        gzip: include_bytes!("assets/index-BDTavC-H.css.gz"),
+        brotli: include_bytes!("assets/index-BDTavC-H.css.br"),
+    },
+    PageFile {
+        path: "/assets/index-FpwR-qTc.js",
+        content_type: "text/javascript; charset=utf-8",
+        identity: None,
+        gzip: include_bytes!("assets/index-FpwR-qTc.js.gz"),
+        brotli: include_bytes!("assets/index-FpwR-qTc.js.br"),
     },
     PageFile {
         path: "/",

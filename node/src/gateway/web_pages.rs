@@ -11,10 +11,10 @@ use actix_web::http::header::{
     HeaderName, REFERRER_POLICY, VARY,
 };
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 use serde::Serialize;
 
-use super::etag;
+use super::{api, etag};
 use crate::config::{Config, WebPages};
 
 /// A file of a page, in every encoding that the node serves.
@@ -57,7 +57,7 @@ pub(super) fn routes(config: &Config) -> impl FnOnce(&mut ServiceConfig) {
                 let response = file.answer(&request, &policy);
                 async move { response }
             };
-            routes.route(file.path, web::get().to(answer));
+            routes.service(resource(file.path, web::get().to(answer)));
         }
         let answer = move || {
             let response = HttpResponse::Ok()
@@ -66,8 +66,15 @@ pub(super) fn routes(config: &Config) -> impl FnOnce(&mut ServiceConfig) {
                 .body(facts.clone());
             async move { response }
         };
-        routes.route("/config.json", web::get().to(answer));
+        routes.service(resource("/config.json", web::get().to(answer)));
     }
+}
+
+/// Builds a resource that answers other methods as every unknown path does.
+fn resource(path: &str, route: Route) -> Resource {
+    web::resource(path)
+        .route(route)
+        .default_service(web::to(api::unknown))
 }
 
 /// Returns the policy of the page: scripts, styles and connections of this node alone, and connections to the other

@@ -46,7 +46,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Returns the names of a node's metrics: those of the families, and those of the samples.
-fn shown(metrics: &str) -> BTreeSet<&str> {
+fn exposed(metrics: &str) -> BTreeSet<&str> {
     let names = metrics
         .lines()
         .filter_map(|line| match line.strip_prefix("# TYPE ") {
@@ -58,7 +58,7 @@ fn shown(metrics: &str) -> BTreeSet<&str> {
 }
 
 #[tokio::test]
-async fn every_metric_that_a_document_names_is_shown() {
+async fn every_documented_metric_exists() {
     let cluster = TestCluster::with(|config| {
         // Counts posts to a service that nobody runs: no message is sent here.
         config.webhook.url = "http://127.0.0.1:9/".to_owned();
@@ -66,8 +66,8 @@ async fn every_metric_that_a_document_names_is_shown() {
     })
     .await;
     let (_, metrics) = cluster.nodes[0].get("/metrics").await;
-    let shown = shown(&metrics);
-    let without_prefix: BTreeSet<_> = shown
+    let exposed = exposed(&metrics);
+    let without_prefix: BTreeSet<_> = exposed
         .iter()
         .filter_map(|name| name.strip_prefix("rookery_"))
         .filter(|name| name.contains('_') && !FIELDS.contains(name))
@@ -76,7 +76,7 @@ async fn every_metric_that_a_document_names_is_shown() {
     for (path, text) in texts() {
         for word in words(&text).filter(|word| word.starts_with("rookery_")) {
             assert!(
-                shown.contains(word),
+                exposed.contains(word),
                 "{}: no metric is named {word}",
                 path.display()
             );

@@ -47,9 +47,9 @@ fn openapi_has_what_generators_ask_for() {
             );
             let mut parameters = BTreeSet::new();
             for parameter in operation["parameters"].as_array().into_iter().flatten() {
-                let (name, place) = (&parameter["name"], &parameter["in"]);
+                let (name, location) = (&parameter["name"], &parameter["in"]);
                 assert!(
-                    parameters.insert((name.to_string(), place.to_string())),
+                    parameters.insert((name.to_string(), location.to_string())),
                     "{at}: {name} twice"
                 );
             }
@@ -90,7 +90,7 @@ async fn the_type_of_a_problem_leads_to_its_entry() {
 }
 
 #[tokio::test]
-async fn a_browser_at_the_root_is_told_what_runs_here() {
+async fn the_root_page_links_to_the_interface() {
     let node = Node::start().await;
     let page = Call::new("GET", "/").to(&node).await;
     assert_eq!(page.status, 200, "{page:?}");

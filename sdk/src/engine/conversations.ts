@@ -153,7 +153,8 @@ export class Conversations {
     const items = new Map(delta.items.map((item) => [item.c, item]));
     for (const [c, asOf] of delta.as_of) {
       const state = this.#map.get(c);
-      if (!state) continue;
+      // One that is not described yet is opened afterwards: only a description says what counts as unread.
+      if (!state?.info) continue;
       const { events = [], gap = false } = items.get(c) ?? {};
       this.#take(state, events, gap, asOf, had.get(c));
     }

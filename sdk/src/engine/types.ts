@@ -155,7 +155,7 @@ export type Call =
 
 /** Commands that are passed on as they are. */
 export type QueryCommand =
-  | { t: "me"; group_invite?: "anyone" | "shares_conversation" | "nobody" }
+  | { t: "me"; group_invite?: "anyone" | "shares_conversation" | "nobody"; name?: string | null }
   | { t: "block" | "unblock"; who: string };
 
 // === inputs and effects ===

@@ -103,6 +103,25 @@ describe("browser", { timeout: 600_000 }, () => {
     });
   });
 
+  for (const by of ["sse", "poll"]) {
+    test(`without a WebSocket a page sends, receives and goes on after a reload, by ${by}`, async () => {
+      await inBrowser(async (_, line, open) => {
+        const page = await open(`&by=${by}`);
+        const sockets: string[] = [];
+        page.on("websocket", (socket) => sockets.push(socket.url()));
+        await live(page);
+        await page.evaluate(() => notes.send({ text: "0" }).settled);
+        line.offline(true);
+        await page.waitForFunction(() => chat.status.get().phase !== "live");
+        await page.evaluate(() => notes.send({ text: "1" }).stored);
+        line.offline(false);
+        await page.reload();
+        await eventually(async () => (await shown(page)).join() === "0 true,1 true", "both messages");
+        assert.deepEqual(sockets, []);
+      });
+    });
+  }
+
   test("two tabs at the end of a token make one refresh", async () => {
     await inBrowser(async (context, _, open) => {
       const refreshes: number[] = [];

@@ -8,7 +8,7 @@ import { memory } from "../../src/index.js";
 import { Login } from "../../src/login.js";
 import { client, live, logIn, sendAll, texts, until } from "./support.js";
 
-describe("one node", { timeout: 300_000 }, () => {
+describe("one node", { timeout: 300_000, concurrency: 2 }, () => {
   test("two users talk, and see each other's receipts, typing, presence and changes", async () => {
     await withNode(async (url) => {
       const [alice, bob] = [client(url, "alice"), client(url, "bob")];

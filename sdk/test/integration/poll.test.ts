@@ -10,7 +10,7 @@ import { Line } from "./line.js";
 import { client, live, logIn, sendAll, texts, until } from "./support.js";
 
 for (const [name, transport] of Object.entries({ "server-sent events": sse(), "long polling": longPoll() })) {
-  describe(name, { timeout: 300_000 }, () => {
+  describe(name, { timeout: 300_000, concurrency: true }, () => {
     const transports = [transport];
 
     test("two users talk, and every command has its request", async () => {

@@ -63,21 +63,24 @@ describe("a back end", { timeout: 300_000 }, () => {
     });
     await new Promise<void>((resolve) => receiver.listen(0, "127.0.0.1", resolve));
     const { port } = receiver.address() as AddressInfo;
-    await withNode(
-      async (url) => {
-        const alice = client(url, "alice");
-        await live(alice);
-        await alice.direct("bob").send({ text: "hi" }).settled;
-        await eventually(() => posts.length + refused.length > 0, "the post");
-        assert.deepEqual(refused, []);
-        assert.deepEqual(
-          [posts[0]?.type, posts[0]?.kind, posts[0]?.message.b, posts[0]?.offline[0]?.u],
-          ["message", "direct", { text: "hi" }, "bob"],
-        );
-        await alice.stop();
-      },
-      [`webhook.url=http://127.0.0.1:${port}/`, `webhook.secret=${secret}`],
-    );
-    receiver.close();
+    try {
+      await withNode(
+        async (url) => {
+          const alice = client(url, "alice");
+          await live(alice);
+          await alice.direct("bob").send({ text: "hi" }).settled;
+          await eventually(() => posts.length + refused.length > 0, "the post");
+          assert.deepEqual(refused, []);
+          assert.deepEqual(
+            [posts[0]?.type, posts[0]?.kind, posts[0]?.message.b, posts[0]?.offline[0]?.u],
+            ["message", "direct", { text: "hi" }, "bob"],
+          );
+          await alice.stop();
+        },
+        [`webhook.url=http://127.0.0.1:${port}/`, `webhook.secret=${secret}`],
+      );
+    } finally {
+      receiver.close();
+    }
   });
 });

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { directId } from "../../src/engine/ids.js";
 import { OUTBOX_LIMIT } from "../../src/engine/outbox.js";
 import type { ConversationInfo, Message } from "../../src/index.js";
 import { FakeCluster, type FakeConversation, SteppedClient } from "../../src/testing/index.js";
@@ -384,6 +385,25 @@ describe("engine", () => {
     assert.deepEqual(
       [...mallory.disk.keys()].filter((key) => key !== "session"),
       [],
+    );
+  });
+
+  test("a conversation that begins in the middle of catching up is described before its messages count", () => {
+    const { alice, cluster } = setUp(["status", "inbox", "outbox", "m/to:bob"]);
+    while (!alice.sent.some(([, text]) => text.includes('"sync"'))) {
+      alice.giveToken();
+      alice.write();
+      if (!alice.receive()) alice.transmit();
+    }
+    // The list was read without it, and the window of it is open.
+    const direct = cluster.group(directId("alice", "bob"), ["bob", "alice"]);
+    say(cluster, direct, "bob", "hi");
+    alice.settle();
+    const found = (alice.views.get("inbox") as ConversationInfo[]).find((it) => it.c === direct.c);
+    assert.equal(found?.unread, 1);
+    assert.deepEqual(
+      alice.window("to:bob")?.messages.map((it) => it.b.text),
+      ["hi"],
     );
   });
 

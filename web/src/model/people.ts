@@ -1,6 +1,6 @@
 // Names of users and conversations, as the page shows them.
 
-import type { ConversationInfo, Rookery } from "@rookery/client";
+import type { ConversationInfo, Profile, Rookery } from "@rookery/client";
 import { useLive, useRookery } from "@rookery/client/react";
 import { t } from "../i18n/index.js";
 
@@ -11,26 +11,16 @@ export interface Person {
   avatar?: string;
 }
 
-/** The profile of a user, where the server has profiles. */
-interface Profiles {
-  user?(u: string): { get(): { name?: string | null; avatar?: string | null } | undefined; subscribe(fn: () => void): () => void };
-}
-
-const NOBODY = { get: () => undefined, subscribe: () => () => {} };
-
-const profileOf = (chat: Rookery, u: string) => (chat as Profiles).user?.(u) ?? NOBODY;
-
 export function usePerson(u: string): Person {
-  const profile = useLive(profileOf(useRookery(), u));
-  return person(u, profile);
+  return person(u, useLive(useRookery().user(u)));
 }
 
 /** Returns the name of a user for texts that are made once. */
 export function nameOf(chat: Rookery, u: string): string {
-  return person(u, profileOf(chat, u).get()).name;
+  return person(u, chat.user(u).get()).name;
 }
 
-function person(id: string, profile: { name?: string | null; avatar?: string | null } | undefined): Person {
+function person(id: string, profile: Profile | undefined): Person {
   const avatar = profile?.avatar ?? "";
   // The policy of the page permits no other hosts.
   return { id, name: profile?.name || id, ...(/^(data:image\/|\/)/.test(avatar) ? { avatar } : {}) };

@@ -16,6 +16,15 @@ export interface Session {
   login?: Login;
 }
 
+/** The name in the own profile, as far as it is known. */
+export const ownName = signal<string | undefined>(undefined);
+
+/** Reads the own name; with `change`, after setting or removing it. */
+export async function readName(chat: Rookery, change: { name?: string | null } = {}): Promise<void> {
+  const { name } = (await chat.me(change)) as { name?: string | null };
+  ownName.value = name ?? undefined;
+}
+
 /** The tab keeps a development user, so that another tab can be somebody else. */
 const DEV_USER = "rookery.user";
 const LAST_USER = "rookery.last-user";
@@ -61,6 +70,7 @@ export async function signOut(): Promise<void> {
 }
 
 function open(config: PageConfig, user: string, login?: Login): Session {
+  ownName.value = undefined;
   const probe = new Probe();
   const nodes = addresses(config);
   const chat = new Rookery({

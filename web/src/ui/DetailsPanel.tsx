@@ -27,8 +27,10 @@ export function DetailsPanel({ id, session }: { id: string; session: Session }) 
     try {
       await change().settled;
       setAgain((count) => count + 1);
+      return true;
     } catch (error) {
       setFailure(t("details.failed", { reason: reasonOf(error) }));
+      return false;
     }
   };
   const peer = info?.peer ?? (id.startsWith("to:") ? id.slice(3) : undefined);
@@ -100,7 +102,7 @@ export function DetailsPanel({ id, session }: { id: string; session: Session }) 
           title={t("details.leave.title", { title })}
           hint={t("details.leave.hint")}
           action={t("details.leave")}
-          onConfirm={() => void attempt(() => conversation.leave()).then(() => openConversation(undefined))}
+          onConfirm={() => void attempt(() => conversation.leave()).then((left) => left && openConversation(undefined))}
           onClose={() => setLeaving(false)}
         />
       )}

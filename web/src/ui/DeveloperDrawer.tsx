@@ -33,27 +33,29 @@ export function DeveloperDrawer({ session }: { session: Session }) {
         <IconButton icon="close" label={t("dialog.close")} onClick={() => (drawer.value = false)} />
       </header>
       <div class="drawer-body">
-        <dl>
-          <Fact name={t("dev.phase")}>{why && phase !== "live" ? `${phase} (${why})` : phase}</Fact>
-          <Fact name={t("dev.node")}>{node ?? t("dev.unknown")}</Fact>
-          <Fact name={t("dev.address")}>{url ? new URL(url).host : t("dev.unknown")}</Fact>
-          <Fact name={t("dev.session")}>{sid ?? t("dev.unknown")}</Fact>
-          <Fact name={t("dev.n")}>{n === undefined ? t("dev.unknown") : String(n)}</Fact>
-          <Fact name={t("dev.latency")}>
-            {latency === undefined ? t("dev.none") : t("dev.latency.ms", { n: Math.round(latency * 10) / 10 })}
-          </Fact>
-          <Fact name={t("dev.store")}>{store}</Fact>
-          {info && <Fact name={t("dev.conversation")}>{info.c}</Fact>}
-          {info && <Fact name={t("dev.owner")}>{owner ? String(owner.owner ?? t("dev.none")) : t("dev.unknown")}</Fact>}
-          {owner && (
-            <>
-              <Fact name={t("dev.epoch")}>{String(owner.epoch)}</Fact>
-              <Fact name={t("dev.shard")}>{String(owner.shard)}</Fact>
-              <Fact name={t("dev.position")}>{String(info?.last?.s ?? 0)}</Fact>
-              <Fact name={t("dev.replicas")}>{owner.replicas.map(number).join(", ")}</Fact>
-            </>
-          )}
-        </dl>
+        <div class="facts" tabIndex={0} role="region" aria-label={t("dev.facts")}>
+          <dl>
+            <Fact name={t("dev.phase")}>{why && phase !== "live" ? `${phase} (${why})` : phase}</Fact>
+            <Fact name={t("dev.node")}>{node ?? t("dev.unknown")}</Fact>
+            <Fact name={t("dev.address")}>{url ? new URL(url).host : t("dev.unknown")}</Fact>
+            <Fact name={t("dev.session")}>{sid ?? t("dev.unknown")}</Fact>
+            <Fact name={t("dev.n")}>{n === undefined ? t("dev.unknown") : String(n)}</Fact>
+            <Fact name={t("dev.latency")}>
+              {latency === undefined ? t("dev.none") : t("dev.latency.ms", { n: Math.round(latency * 10) / 10 })}
+            </Fact>
+            <Fact name={t("dev.store")}>{store}</Fact>
+            {info && <Fact name={t("dev.conversation")}>{info.c}</Fact>}
+            {info && <Fact name={t("dev.owner")}>{owner ? String(owner.owner ?? t("dev.none")) : t("dev.unknown")}</Fact>}
+            {owner && (
+              <>
+                <Fact name={t("dev.epoch")}>{String(owner.epoch)}</Fact>
+                <Fact name={t("dev.shard")}>{String(owner.shard)}</Fact>
+                <Fact name={t("dev.position")}>{String(info?.last?.s ?? 0)}</Fact>
+                <Fact name={t("dev.replicas")}>{owner.replicas.map(number).join(", ")}</Fact>
+              </>
+            )}
+          </dl>
+        </div>
         <div class="frames" tabIndex={0} role="region" aria-label={t("dev.frames")}>
           {!leader && <p class="note">{t("dev.follower")}</p>}
           <ol translate={false}>

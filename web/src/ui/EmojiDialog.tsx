@@ -33,6 +33,7 @@ export function EmojiDialog({ onChoose, onClose }: { onChoose: (emoji: string) =
       >
         <input
           type="search"
+          autofocus
           value={filter}
           aria-label={t("emoji.filter")}
           placeholder={t("emoji.filter")}

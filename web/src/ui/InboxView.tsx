@@ -6,11 +6,11 @@ import { useState } from "preact/hooks";
 import { number, shortTime, t } from "../i18n/index.js";
 import { nameOf, titleOf, useTitle } from "../model/people.js";
 import { hrefOf, openKey } from "../model/route.js";
-import type { Session } from "../model/session.js";
+import { ownName, type Session } from "../model/session.js";
 import { textOf } from "../model/timeline.js";
 import { dialog, drafts } from "../model/view.js";
 import { Icon } from "./icons.js";
-import { Avatar, IconButton, KindAvatar, Name, roving } from "./parts.js";
+import { Avatar, IconButton, KindAvatar, roving } from "./parts.js";
 
 /** A session may watch 500 users; the members of the open conversation come on top. */
 const WATCHED = 200;
@@ -28,11 +28,11 @@ export function InboxView({ session, rows }: { session: Session; rows: readonly 
   const current = shown.find((row) => isOpen(row));
   const tabStop = current ?? shown[0];
   return (
-    <aside class="sidebar" aria-label={t("inbox.title")}>
+    <section class="sidebar" aria-label={t("inbox.title")}>
       <header class="bar">
         <button type="button" class="me" onClick={() => (dialog.value = "menu")} aria-label={t("menu.open")} title={t("menu.open")}>
           <Avatar user={session.user} />
-          <Name user={session.user} />
+          <bdi translate={false}>{ownName.value ?? session.user}</bdi>
           <Icon name="down" />
         </button>
         <IconButton icon="plus" label={t("inbox.new")} class="filled" onClick={() => (dialog.value = "new")} />
@@ -78,7 +78,7 @@ export function InboxView({ session, rows }: { session: Session; rows: readonly 
           )}
         </nav>
       )}
-    </aside>
+    </section>
   );
 }
 

@@ -1,11 +1,41 @@
 // Settings of the page, and the way out.
 
 import { useStatus } from "@rookery/client/react";
+import { useState } from "preact/hooks";
 import { LOCALES, locale, setLocale, t } from "../i18n/index.js";
-import { type Session, signOut } from "../model/session.js";
+import { reasonOf } from "../model/failure.js";
+import { ownName, readName, type Session, signOut } from "../model/session.js";
 import { THEMES, theme } from "../model/theme.js";
 import { dialog, drawer } from "../model/view.js";
-import { Avatar, Dialog } from "./parts.js";
+import { Avatar, Dialog, Field } from "./parts.js";
+
+function NameForm({ session }: { session: Session }) {
+  const known = ownName.value ?? "";
+  const [name, setName] = useState(known);
+  const [failure, setFailure] = useState<string>();
+  const save = async () => {
+    setFailure(undefined);
+    try {
+      await readName(session.chat, { name: name.trim() || null });
+    } catch (error) {
+      setFailure(t("menu.name.failed", { reason: reasonOf(error) }));
+    }
+  };
+  return (
+    <form
+      class="with-button"
+      onSubmit={(event) => {
+        event.preventDefault();
+        void save();
+      }}
+    >
+      <Field label={t("menu.name")} value={name} onInput={setName} {...(failure ? { error: failure } : {})} />
+      <button type="submit" class="button" disabled={name.trim() === known}>
+        {t("menu.name.save")}
+      </button>
+    </form>
+  );
+}
 
 export function MenuDialog({ session }: { session: Session }) {
   const { store } = useStatus();
@@ -18,6 +48,7 @@ export function MenuDialog({ session }: { session: Session }) {
         <Avatar user={session.user} />
         <p translate={false}>{t("menu.signed-in", { user: session.user })}</p>
       </div>
+      <NameForm session={session} />
       {store === "memory" && <p class="note">{t("menu.memory")}</p>}
       <label class="field">
         <span class="label">{t("menu.language")}</span>

@@ -14,6 +14,8 @@ const KINDS = ["direct", "group", "channel", "join"] as const;
 export function NewDialog({ session }: { session: Session }) {
   const chat = useRookery();
   const [kind, setKind] = useState<(typeof KINDS)[number]>("direct");
+  // After a choice of the kind the focus stays there: arrow keys may go on.
+  const [changed, setChanged] = useState(false);
   const [who, setWho] = useState("");
   const [title, setTitle] = useState("");
   const [failure, setFailure] = useState<string>();
@@ -54,19 +56,28 @@ export function NewDialog({ session }: { session: Session }) {
           <legend class="sr">{t("new.kind")}</legend>
           {KINDS.map((one) => (
             <label key={one}>
-              <input type="radio" name="kind" value={one} checked={kind === one} onChange={() => setKind(one)} />
+              <input
+                type="radio"
+                name="kind"
+                value={one}
+                checked={kind === one}
+                onChange={() => {
+                  setKind(one);
+                  setChanged(true);
+                }}
+              />
               <span>{t(`new.${one}`)}</span>
             </label>
           ))}
         </fieldset>
         <p class="note">{t(`new.${kind}.hint`)}</p>
-        {(kind === "group" || kind === "channel") && <Field label={t("new.name")} value={title} onInput={setTitle} focus />}
+        {(kind === "group" || kind === "channel") && <Field label={t("new.name")} value={title} onInput={setTitle} />}
         <Field
           key={kind}
           label={label}
           value={who}
           onInput={setWho}
-          focus={kind === "direct" || kind === "join"}
+          focus={!changed}
           {...(kind === "group" || kind === "channel" ? { hint: t("new.members.hint") } : {})}
         />
         {failure && (

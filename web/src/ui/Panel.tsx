@@ -20,7 +20,7 @@ export function Panel({ title, children }: { title: string; children: ComponentC
     panel.value = undefined;
   };
   return (
-    <aside
+    <section
       class="panel"
       ref={box}
       tabIndex={-1}
@@ -34,6 +34,6 @@ export function Panel({ title, children }: { title: string; children: ComponentC
         <IconButton icon="close" label={t("dialog.close")} onClick={close} />
       </header>
       <div class="panel-body">{children}</div>
-    </aside>
+    </section>
   );
 }

@@ -4,7 +4,7 @@ import { useInbox, useUnread } from "@rookery/client/react";
 import { useEffect } from "preact/hooks";
 import { t } from "../i18n/index.js";
 import { openKey } from "../model/route.js";
-import type { Session } from "../model/session.js";
+import { readName, type Session } from "../model/session.js";
 import { dialog, drawer, panel } from "../model/view.js";
 import { BannerView } from "./BannerView.js";
 import { DetailsPanel } from "./DetailsPanel.js";
@@ -23,12 +23,17 @@ export function Shell({ session }: { session: Session }) {
     document.title = unread > 0 ? `(${unread}) ${t("app.name")}` : t("app.name");
   }, [unread]);
   useEffect(() => {
+    // Without a name the id is shown.
+    void readName(session.chat).catch(() => {});
+  }, [session]);
+  useEffect(() => {
     panel.value = undefined;
   }, [key]);
   return (
-    <div class={`shell ${key ? "has-room" : ""} ${key && panel.value ? "has-panel" : ""}`}>
+    <main class={`shell ${key ? "has-room" : ""} ${key && panel.value ? "has-panel" : ""}`}>
+      <h1 class="sr">{t("app.name")}</h1>
       <InboxView session={session} rows={rows} />
-      <main class="main">
+      <div class="main">
         <BannerView />
         {key ? (
           <RoomView key={key} id={key} session={session} />
@@ -38,12 +43,12 @@ export function Shell({ session }: { session: Session }) {
             <p>{t("room.none.hint")}</p>
           </div>
         )}
-      </main>
+      </div>
       {key && panel.value === "details" && <DetailsPanel key={key} id={key} session={session} />}
       {key && panel.value === "search" && <SearchPanel key={key} id={key} session={session} />}
       {drawer.value && <DeveloperDrawer session={session} />}
       {dialog.value === "new" && <NewDialog session={session} />}
       {dialog.value === "menu" && <MenuDialog session={session} />}
-    </div>
+    </main>
   );
 }

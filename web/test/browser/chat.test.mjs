@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { createGroup, eventually, launch, message, openChat, person, say, startCluster } from "./support.mjs";
+import { createGroup, cutOff, eventually, launch, message, openChat, person, say, startCluster } from "./support.mjs";
 
 describe("chat", { timeout: 600_000 }, () => {
   let cluster;
@@ -125,6 +125,13 @@ describe("chat", { timeout: 600_000 }, () => {
     await page.reload();
     await page.locator(".me", { hasText: user }).waitFor();
     await page.getByRole("button", { name: "Menu" }).click();
+    await page.getByLabel("Display name").fill("Ada Lovelace");
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.locator(".me", { hasText: "Ada Lovelace" }).waitFor();
+    await page.keyboard.press("Escape");
+    await page.reload();
+    await page.locator(".me", { hasText: "Ada Lovelace" }).waitFor();
+    await page.getByRole("button", { name: "Menu" }).click();
     await page.getByRole("button", { name: "Sign out" }).click();
     await page.getByLabel("User name").waitFor();
     await page.reload();
@@ -137,9 +144,8 @@ describe("chat", { timeout: 600_000 }, () => {
     const frank = await person(browser, cluster.nodes[1], "frank");
     await createGroup(erin.page, "Train", ["frank"]);
     await openChat(frank.page, "Train");
-    // The browser keeps the socket: only the silence behind it shows that the way is cut.
-    await erin.page.context().setOffline(true);
-    await erin.page.getByText(/Offline since|Trying again/).waitFor({ timeout: 90_000 });
+    await cutOff(erin.page);
+    await erin.page.getByText(/Offline since|Trying again/).waitFor();
     await say(erin.page, "from the tunnel");
     await erin.page.locator('article.message[data-state="queued"]', { hasText: "Waits to be sent" }).waitFor();
     await erin.page.getByText("1 message waits").waitFor();

@@ -139,3 +139,10 @@ export async function ownerOf(nodes, c) {
   const { owner } = await answer.json();
   return nodes.find((node) => node.id === owner);
 }
+
+/** Cuts a page off the network. The browser keeps its socket: only the silence behind it shows that the way is cut. */
+export async function cutOff(page) {
+  await page.context().setOffline(true);
+  // A device that comes back to the network asks at once, instead of at the next heartbeat.
+  await page.evaluate(() => dispatchEvent(new Event("online")));
+}
