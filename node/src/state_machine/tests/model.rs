@@ -488,7 +488,9 @@ impl Model {
             // No step proposes these.
             ConversationOp::NotAdded { .. }
             | ConversationOp::Hook { .. }
-            | ConversationOp::PutMember { .. } => panic!("{:?}", command.op),
+            | ConversationOp::PutMember { .. } => {
+                panic!("{:?}", command.op)
+            }
         }
     }
 
