@@ -22,11 +22,11 @@
         brotli: include_bytes!("assets/index-BDTavC-H.css.br"),
     },
     PageFile {
-        path: "/assets/index-FpwR-qTc.js",
+        path: "/assets/index-Ij9pSEAS.js",
         content_type: "text/javascript; charset=utf-8",
         identity: None,
-        gzip: include_bytes!("assets/index-FpwR-qTc.js.gz"),
-        brotli: include_bytes!("assets/index-FpwR-qTc.js.br"),
+        gzip: include_bytes!("assets/index-Ij9pSEAS.js.gz"),
+        brotli: include_bytes!("assets/index-Ij9pSEAS.js.br"),
     },
     PageFile {
         path: "/",
