@@ -34,6 +34,11 @@ export interface ConversationList {
   items: ConversationListItem[];
   /** Cursor of the next page; null after the last page. */
   next: string | null;
+  /**
+   * Profiles of the users that the response names, by their ids. Left out are users without a profile, and those whose
+   * shard did not respond in time.
+   */
+  users?: { [key: string]: UserCard };
 }
 
 /** One conversation of the user's list. */
@@ -71,6 +76,8 @@ export interface ConversationListItem {
 
 /** One member of a conversation. */
 export interface ConversationMember {
+  /** Custom data of the member; absent if it has none. */
+  data?: CustomData | null;
   /** The member's delivered cursor; absent in conversations of more than 256 members. */
   delivered?: number | null;
   /** The member's read cursor; absent in conversations of more than 256 members. */
@@ -85,6 +92,8 @@ export interface ConversationMember {
 export interface ConversationSnapshot {
   /** Id of the conversation. */
   c: ConversationId;
+  /** Custom data of the conversation; absent if it has none. */
+  data?: CustomData | null;
   /** The user's delivered cursor. */
   delivered: number;
   /** The events after `have`; absent if `open` was sent without it. */
@@ -111,7 +120,15 @@ export interface ConversationSnapshot {
   role: Role | null;
   /** Title of the conversation; null if it has none. */
   title: string | null;
+  /**
+   * Profiles of the peer and of the users in `events`, by their ids; in the response only. Left out are users without
+   * a profile, and those whose shard did not respond in time.
+   */
+  users?: { [key: string]: UserCard };
 }
+
+/** Custom data of the application: any JSON object of at most 4 KiB, kept verbatim. */
+export type CustomData = { [key: string]: unknown };
 
 /** The other user of a direct conversation and that user's cursors. */
 export interface DirectPeer {
@@ -199,12 +216,20 @@ export interface LastEvent {
   ts: number;
 }
 
-/** Fields of the `me` response: the settings of the user. */
+/** Fields of the `me` response: the profile and the settings of the user. */
 export interface MeResponse {
+  /** URL of the user's picture; absent if the user has none. */
+  avatar?: string | null;
+  /** Custom data of the application; absent if the user has none. */
+  data?: CustomData | null;
   /** Setting for the users who may add this user to groups and channels. */
   group_invite: GroupInvite;
+  /** Displayed name; absent if the user has none. */
+  name?: string | null;
   /** The user who sent the command. */
   u: UserId;
+  /** Version of the profile, greater after each change; absent without a profile. */
+  ver?: number | null;
 }
 
 /** Fields of the `members` response: a page of a conversation's members. */
@@ -213,6 +238,11 @@ export interface MembersResponse {
   items: ConversationMember[];
   /** Cursor of the next page; null after the last page. */
   next: string | null;
+  /**
+   * Profiles of the users that the response names, by their ids. Left out are users without a profile, and those whose
+   * shard did not respond in time.
+   */
+  users?: { [key: string]: UserCard };
 }
 
 /** Change of a membership, reported by a `member` event. */
@@ -277,8 +307,41 @@ export interface SyncResponseItem {
   gap: boolean;
 }
 
+/** The part of a profile that other responses carry. */
+export interface UserCard {
+  /** URL of the user's picture, absolute or relative to the application; absent if the user has none. */
+  avatar?: string | null;
+  /** Displayed name; absent if the user has none. */
+  name?: string | null;
+  /** Version of the profile, greater after each change. */
+  ver: number;
+}
+
 /** The id of a user. */
 export type UserId = string;
+
+/** The profile of a user. */
+export interface UserProfile {
+  /** URL of the user's picture, absolute or relative to the application; absent if the user has none. */
+  avatar?: string | null;
+  /** Custom data of the application; absent if the user has none. */
+  data?: CustomData | null;
+  /** Displayed name; absent if the user has none. */
+  name?: string | null;
+  /** The user whose profile this is. */
+  u: UserId;
+  /** Version of the profile, greater after each change; 0 without a profile, whether the user exists or not. */
+  ver: number;
+}
+
+/** Fields of the `users` response. */
+export interface UsersResponse {
+  /**
+   * The profiles in the order of the request, each user once. A user whose shard did not respond in time is left
+   * out: request it again.
+   */
+  items: UserProfile[];
+}
 
 /** Action on the last session of the device. */
 export type DeviceResumeCommandFields = "device" | "clean";
@@ -351,6 +414,8 @@ export interface EditEventFields {
 export interface MemberEventFields {
   /** Id of the conversation. */
   c: ConversationId;
+  /** The new custom data of the member, if it was changed; null means that it was removed. */
+  data?: CustomData | null;
   /** The new role; null if the user is no longer a member. */
   role: Role | null;
   /** Sequence number of the event in its conversation. */
@@ -369,6 +434,8 @@ export interface MemberEventFields {
 export interface MetaEventFields {
   /** Id of the conversation. */
   c: ConversationId;
+  /** The new custom data; null means that it was removed. */
+  data?: CustomData | null;
   /** History that a new member may read. */
   history?: HistoryVisibility | null;
   /** Sequence number of this event in its conversation. */
@@ -417,6 +484,14 @@ export interface PresenceEventFields {
 
 /** Presence state of a user. */
 export type PresenceStateEventFields = "online" | "offline";
+
+/** Fields of the `profile` event: the profile of a watched user changed. */
+export interface ProfileEventFields {
+  /** The user whose profile changed. */
+  u: UserId;
+  /** New version of the profile. */
+  ver: number;
+}
 
 /** Fields of the `react` event: a reaction was set or removed. */
 export interface ReactEventFields {
@@ -522,7 +597,7 @@ export interface InboxAnswer extends ConversationList {
   t: "inbox";
 }
 
-/** The settings of the user. */
+/** The profile and the settings of the user. */
 export interface MeAnswer extends MeResponse {
   /** The number of the command that this message answers. */
   id?: number;
@@ -548,6 +623,13 @@ export interface ReadyAnswer extends ReadyResponse {
   /** The number of the command that this message answers. */
   id?: number;
   t: "ready";
+}
+
+/** Profiles of the users that the command names. */
+export interface UsersAnswer extends UsersResponse {
+  /** The number of the command that this message answers. */
+  id?: number;
+  t: "users";
 }
 
 /** Authenticates the connection; sent again later, it renews the token. */
@@ -591,6 +673,8 @@ export interface BlockCommand {
 export interface CreateCommand {
   /** Idempotency key, unique per user: a repeated command with the same key has no second effect. */
   cid: ClientMessageId;
+  /** Custom data of the application, a JSON object of at most 4 KiB; direct conversations have none. */
+  data?: CustomData | null;
   /** The number of the command, repeated in the answer. */
   id?: number;
   /** Kind of the conversation: `direct`, `group` or `channel`. */
@@ -708,6 +792,11 @@ export interface LeaveCommand {
 export interface ListCommand {
   /** The `next` of the previous page; absent for the first page. */
   cursor?: string | null;
+  /**
+   * Only conversations whose custom data has this text as its `kind`, and those whose owner did not respond; at most
+   * 64 bytes. All if absent.
+   */
+  data_kind?: string | null;
   /** The number of the command, repeated in the answer. */
   id?: number;
   /** Page size, 1 to 100; 50 if absent. A larger value is reduced to 100. */
@@ -715,12 +804,18 @@ export interface ListCommand {
   t: "list";
 }
 
-/** Returns the user's settings, after changing those that are given. */
+/** Returns the user's profile and settings, after changing what is given. */
 export interface MeCommand {
+  /** URL of the user's picture, at most 1,024 bytes: `http`, `https`, or relative to the application. */
+  avatar?: string | null;
+  /** Custom data of the application, a JSON object of at most 4 KiB. */
+  data?: CustomData | null;
   /** New setting for the users who may add this user to groups and channels. */
   group_invite?: GroupInvite | null;
   /** The number of the command, repeated in the answer. */
   id?: number;
+  /** Displayed name, at most 256 bytes with a visible character. */
+  name?: string | null;
   t: "me";
 }
 
@@ -798,10 +893,12 @@ export interface RoleCommand {
   c: ConversationId;
   /** Idempotency key: a repeated command with the same key has no second effect. */
   cid: ClientMessageId;
+  /** New custom data of the member, a JSON object of at most 4 KiB; null removes it. */
+  data?: CustomData | null;
   /** The number of the command, repeated in the answer. */
   id?: number;
-  /** The new role of the member. */
-  role: Role;
+  /** The new role of the member; absent to leave it unchanged. */
+  role?: Role | null;
   t: "role";
   /** The member whose role changes. */
   who: UserId;
@@ -834,6 +931,8 @@ export interface SetCommand {
   c: ConversationId;
   /** Idempotency key: a repeated command with the same key has no second effect. */
   cid: ClientMessageId;
+  /** New custom data of the conversation, a JSON object of at most 4 KiB; null removes it. */
+  data?: CustomData | null;
   /** History that a new member may read. */
   history?: HistoryVisibility | null;
   /** The number of the command, repeated in the answer. */
@@ -901,6 +1000,15 @@ export interface UnwatchCommand {
   t: "unwatch";
   /** Users whose presence the session receives, at most 500 per command. */
   users: UserId[];
+}
+
+/** Returns the profiles of users. */
+export interface UsersCommand {
+  /** The number of the command, repeated in the answer. */
+  id?: number;
+  /** Users whose profiles are returned, at most 100. */
+  ids: UserId[];
+  t: "users";
 }
 
 /** Subscribes the session to the presence of users. */
@@ -975,6 +1083,13 @@ export interface PresenceEvent extends PresenceEventFields {
   t: "presence";
 }
 
+/** The profile of a watched user changed. */
+export interface ProfileEvent extends ProfileEventFields {
+  /** The number of the event in the session: one more than that of the previous event. */
+  n: number;
+  t: "profile";
+}
+
 /** A reaction to a message was set or removed. */
 export interface ReactEvent extends ReactEventFields {
   /** The number of the event in the session: one more than that of the previous event. */
@@ -1032,6 +1147,7 @@ export type ClientCommand =
   | UnbanCommand
   | UnblockCommand
   | UnwatchCommand
+  | UsersCommand
   | WatchCommand;
 
 /** Every answer of the server. */
@@ -1047,7 +1163,8 @@ export type ServerAnswer =
   | MeAnswer
   | MembersAnswer
   | OkAnswer
-  | ReadyAnswer;
+  | ReadyAnswer
+  | UsersAnswer;
 
 /** Every event that the server pushes. */
 export type ServerEvent =
@@ -1060,6 +1177,7 @@ export type ServerEvent =
   | MetaEvent
   | MsgEvent
   | PresenceEvent
+  | ProfileEvent
   | ReactEvent
   | ReceiptEvent
   | ResyncEvent

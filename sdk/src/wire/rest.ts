@@ -1,6 +1,53 @@
 // Generated from the server's OpenAPI description by scripts/generate.ts. Not edited by hand.
 
-import type { Body, ClientMessageId, ConversationId, ConversationKind, ErrorCode, GroupInvite, HistoryVisibility, NotResumed, Role, UserId } from "./generated.js";
+import type { Body, ClientMessageId, ConversationId, ConversationKind, CustomData, ErrorCode, GroupInvite, HistoryVisibility, NotResumed, PresenceEventFields, Role, UserId } from "./generated.js";
+
+/** A created API key. */
+export interface ApiKeyCreated {
+  /** The key itself, the bearer token of the back end. It is shown only once. */
+  key: string;
+  /** The id of the key, by which it is listed and revoked. */
+  key_id: string;
+}
+
+/** The API keys of the cluster. */
+export interface ApiKeyList {
+  items: ListedApiKey[];
+}
+
+/** An API key to create. */
+export interface ApiKeyRequest {
+  /** The time at which the key ends, in milliseconds since the epoch; without it, the key has no end. */
+  expires?: number | null;
+  /** The name of the key, for the list: 1 to 64 bytes. */
+  name: string;
+  /** The parts of the server API that the key permits. */
+  scopes: KeyScope[];
+}
+
+/**
+ * A change that was requested with sufficient rights. The entry precedes the change, so the state may refuse the
+ * change behind it.
+ */
+export interface AuditItem {
+  /** The kind of the change, such as `messages.send`. */
+  act: string;
+  /** The number of items that the request named. */
+  count: number;
+  /** The id of the API key; absent for a change by an operator. */
+  key_id?: string | null;
+  /** The number of the entry. */
+  seq: number;
+  /** The conversation, user or key that the change concerns. */
+  target: string;
+  /** The time of the entry, in milliseconds since the epoch. */
+  ts: number;
+}
+
+/** A page of the audit log, the newest entry first. */
+export interface AuditPage {
+  items: AuditItem[];
+}
 
 /** A ban of a user from a conversation. */
 export interface BanEntryRow {
@@ -89,6 +136,39 @@ export interface HaveQuery {
   have?: [string, number][];
 }
 
+/** The verdict on one user of a bulk request. */
+export interface ItemVerdict {
+  /** The reason of a refusal as a code for programs; absent if `ok` is true. */
+  err?: ErrorCode | null;
+  /** The reason of a refusal as text for people. */
+  msg?: string | null;
+  /** True if the requested state holds. */
+  ok: boolean;
+  /** Milliseconds to wait before a repeat; present on temporary refusals only. */
+  retry_ms?: number | null;
+  /** True if a repeat may succeed; absent if `ok` is true. */
+  temp?: boolean | null;
+  /** The id of the user. */
+  u: UserId;
+}
+
+/** Part of the server API that a key permits. */
+export type KeyScope = "users" | "conversations" | "messages" | "read" | "erase";
+
+/** An API key, without its secret. */
+export interface ListedApiKey {
+  /** The time at which the key was created, in milliseconds since the epoch. */
+  created: number;
+  /** The time at which the key ends, in milliseconds since the epoch; absent if it has no end. */
+  expires?: number | null;
+  /** The id of the key. */
+  key_id: string;
+  /** The name of the key. */
+  name: string;
+  /** The parts of the server API that the key permits. */
+  scopes: KeyScope[];
+}
+
 /** A device token of the caller, without the token itself. */
 export interface ListedDeviceToken {
   /** The time at which the token was created, in milliseconds since the epoch. */
@@ -101,6 +181,20 @@ export interface ListedDeviceToken {
   name?: string | null;
   /** The id of the token. */
   token_id: ClientMessageId;
+}
+
+/** A session of the caller. */
+export interface ListedSession {
+  /** True if the session has no connection and waits for its client. */
+  detached: boolean;
+  /** The device; absent if the client named none. */
+  device?: string | null;
+  /** The id of the session in this list. It ends the session, and does not resume it. */
+  id: string;
+  /** The node that has the session. */
+  node: number;
+  /** The time at which the session began or continued on its node, in milliseconds since the epoch. */
+  since: number;
 }
 
 /** Tokens of a login. */
@@ -127,7 +221,9 @@ export interface LogoutRequest {
 
 /** The membership to set for a user. */
 export interface MemberRequest {
-  /** The new role of an existing member. Without it, the user is added. */
+  /** The new custom data of an existing member, a JSON object of at most 4 KiB; null removes it. */
+  data?: CustomData | null;
+  /** The new role of an existing member. Without it and without `data`, the user is added. */
   role?: Role | null;
 }
 
@@ -182,6 +278,8 @@ export interface NewBody {
 
 /** A conversation to create. */
 export interface NewConversation {
+  /** Custom data of the application, a JSON object of at most 4 KiB; not permitted for direct conversations. */
+  data?: CustomData | null;
   /** The kind of the conversation: direct, group or channel. */
   kind: ConversationKind;
   /** The other initial members; exactly one for a direct conversation. */
@@ -235,6 +333,18 @@ export interface Polled {
   why?: NotResumed | null;
 }
 
+/** The presence of users, in the order of the request. */
+export interface PresenceList {
+  /** The presence of each user. A user whose shard cannot be reached at the moment is left out. */
+  items: PresenceEventFields[];
+}
+
+/** Users whose presence is read. */
+export interface PresenceRequest {
+  /** The users whose presence is read. */
+  users: UserId[];
+}
+
 /** The body of every error response. */
 export interface Problem {
   /** The reason as a code for programs. */
@@ -257,6 +367,18 @@ export interface RefreshRequest {
   refresh_token: string;
 }
 
+/** A member to remove. */
+export interface RemovedMember {
+  /** The id of the user. */
+  u: UserId;
+}
+
+/** Members of a conversation to remove. */
+export interface RemovedMembers {
+  /** The users to remove from the conversation. */
+  members: RemovedMember[];
+}
+
 /** One event of the stream. */
 export interface Sent {
   /** The event as on a WebSocket, in one line of JSON. */
@@ -267,8 +389,102 @@ export interface Sent {
   id?: string | null;
 }
 
+/** A conversation to create for others. */
+export interface ServerConversation {
+  /** Custom data of the application, a JSON object of at most 4 KiB; not permitted for direct conversations. */
+  data?: CustomData | null;
+  /** The kind of the conversation: direct, group or channel. */
+  kind: ConversationKind;
+  /** The other initial members; exactly one for a direct conversation. */
+  members?: UserId[];
+  /** The owner of a group or channel; one of the two users of a direct conversation. */
+  owner: UserId;
+  /** The title; not permitted for direct conversations. */
+  title?: string | null;
+}
+
+/** A member of a conversation. */
+export interface ServerMember {
+  /** The role of the member. Without it, a user is added with the usual role, and that of a member stays. */
+  role?: Role | null;
+  /** The id of the user. */
+  u: UserId;
+}
+
+/** Members of a conversation to add or to change. */
+export interface ServerMembers {
+  /** The users, each at most once. */
+  members: ServerMember[];
+}
+
+/** A message of a back end. Exactly one of `c` and `to` is required. */
+export interface ServerMessage {
+  /** The author: a user, whose rights in the conversation are checked, or `system`. */
+  as: UserId;
+  /** The content of the message. */
+  b: Body;
+  /** The conversation that receives the message. */
+  c?: ConversationId | null;
+  /** The users to alert. */
+  mentions?: UserId[];
+  /** The `s` of the message that this one replies to. */
+  reply_to?: number | null;
+  /** The user of the direct conversation, which is created if it does not exist. */
+  to?: UserId | null;
+}
+
+/** The profile and the state of a user. */
+export interface ServerProfile {
+  /** URL of the user's picture; absent if the user has none. */
+  avatar?: string | null;
+  /** Custom data of the application; absent if the user has none. */
+  data?: CustomData | null;
+  /** True if the user is deactivated. */
+  deactivated: boolean;
+  /** Displayed name; absent if the user has none. */
+  name?: string | null;
+  /** The id of the user. */
+  u: UserId;
+  /** Version of the profile, greater after each change; 0 without a profile, whether the user exists or not. */
+  ver: number;
+}
+
+/** The users that a back end asked for. */
+export interface ServerProfiles {
+  /** The users in the order of the request. A user whose shard did not respond is left out. */
+  items: ServerProfile[];
+}
+
+/** A merge patch of the profile of a user: null removes, and what is absent stays as it is. */
+export interface ServerUser {
+  /** URL of the user's picture, at most 1,024 bytes: `http`, `https`, or relative to the application. */
+  avatar?: string | null;
+  /** Custom data of the application, a JSON object of at most 4 KiB. */
+  data?: CustomData | null;
+  /** Displayed name, at most 256 bytes with a visible character. */
+  name?: string | null;
+  /** The id of the user. */
+  u: UserId;
+}
+
+/** Profiles of users to write. */
+export interface ServerUsers {
+  /** The users, each at most once. */
+  users: ServerUser[];
+}
+
+/** The sessions of the caller. */
+export interface SessionList {
+  /** The sessions, the latest first. */
+  items: ListedSession[];
+  /** True if a node did not respond in time, so that its sessions are missing; absent otherwise. */
+  partial?: boolean;
+}
+
 /** Settings to change; at least one field is required. */
 export interface Settings {
+  /** Custom data of the application, a JSON object of at most 4 KiB, shared by all members; null removes it. */
+  data?: CustomData | null;
   /** The part of the history that new members may read; shared by all members. */
   history?: HistoryVisibility | null;
   /** True to mute the conversation for the caller only. */
@@ -287,14 +503,34 @@ export interface State {
   status: string;
 }
 
+/** The tokens of a user that are to be refused. */
+export interface TokenRevocation {
+  /** The time in seconds since the epoch: tokens with an earlier `iat`, or without one, are refused from now on. */
+  before: number;
+}
+
 /** A change of the caller's typing state. */
 export interface Types {
   /** True when the caller starts to type, false when the caller stops. */
   on: boolean;
 }
 
-/** Fields of the `me` command, which changes the user's settings. Without fields it only returns them. */
+/** The verdicts of a bulk request, in the order of its items. */
+export interface Verdicts {
+  items: ItemVerdict[];
+}
+
+/**
+ * Fields of the `me` command, a merge patch of the user's profile and settings: null removes, and what is absent stays.
+ * Without fields it only returns them.
+ */
 export interface MeCommandFields {
+  /** URL of the user's picture, at most 1,024 bytes: `http`, `https`, or relative to the application. */
+  avatar?: string | null;
+  /** Custom data of the application, a JSON object of at most 4 KiB. */
+  data?: CustomData | null;
   /** New setting for the users who may add this user to groups and channels. */
   group_invite?: GroupInvite | null;
+  /** Displayed name, at most 256 bytes with a visible character. */
+  name?: string | null;
 }
