@@ -48,7 +48,7 @@ impl Limited {
             text
         });
         let banner = banner.await.unwrap();
-        let (_, rest) = banner.split_once("http://").unwrap();
+        let (_, rest) = banner.split_once(" on http://").unwrap();
         let addr = rest.split(',').next().unwrap().parse().unwrap();
         let node = Limited { child, addr };
         eventually("the node is ready", async || {

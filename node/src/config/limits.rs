@@ -28,9 +28,6 @@ section! {
         /// a user to ten times as many. 0 disables the limit. Users are added without their consent, so this limit
         /// protects their lists from unknown users.
         additions_per_day: u32 = 50,
-        /// Items that one API key may read or change, per second and node: messages, members, users. The burst is
-        /// three times as large.
-        api_key_items_per_second: u32 = 200,
     }
 }
 
@@ -42,11 +39,6 @@ impl LimitsConfig {
         problems.at_least("limits.max_body_size", self.max_body_size, HumanSize(2));
         problems.at_least("limits.sends_per_second", self.sends_per_second, 1);
         problems.at_least("limits.queries_per_second", self.queries_per_second, 1);
-        problems.at_least(
-            "limits.api_key_items_per_second",
-            self.api_key_items_per_second,
-            1,
-        );
         // At least eight frames and sixteen events.
         problems.at_least(
             "limits.outbound_queue_size",

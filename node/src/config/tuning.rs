@@ -24,6 +24,9 @@ section! {
         code_ttl: HumanDuration = HumanDuration::secs(300),
         /// Window in which codes per identifier and per IP address are counted.
         code_window: HumanDuration = HumanDuration::secs(3_600),
+        /// Items that one API key may read or change, per second and node: messages, members, users. The burst is three
+        /// times as large. It is enough for an import, and leaves an owner most of its commands for the users.
+        api_key_items_per_second: u32 = 200,
         /// Login requests per second and IP address on one node: more than people behind one address need.
         login_requests_per_second: u32 = 5,
         /// Burst of login requests.

@@ -126,7 +126,7 @@ pub fn serve(parts: GatewayDeps, listeners: Listeners) -> std::io::Result<Runnin
     // Created outside of the factory closure, which runs once per thread: the rates of an address are those of the
     // node.
     let logins = web::Data::new(LoginRates::new(&parts.config.tuning));
-    let key_rates = web::Data::new(KeyRates::new(&parts.config.limits));
+    let key_rates = web::Data::new(KeyRates::new(parts.config.tuning.api_key_items_per_second));
     let engines = web::Data::new(EngineTable::new(
         parts.cluster.node_id().0,
         parts.forwarder.clone(),

@@ -9,8 +9,6 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct LoginsRevoked {
     pub(crate) user: UserId,
     pub(crate) logins: Vec<ClientMessageId>,
-    /// True if all sessions of the user that came from any login end.
-    pub(crate) all: bool,
 }
 
 /// The access of a user has changed: what nodes know of it is outdated.
@@ -34,9 +32,8 @@ mod tests {
             LoginsRevoked {
                 user: UserId::parse("u").unwrap(),
                 logins: vec![ClientMessageId::parse("x").unwrap()],
-                all: true,
             },
-            &[1, 1, b'u', 1, 1, b'x', 1],
+            &[1, 1, b'u', 1, 1, b'x'],
         );
         golden(
             UserAccessChanged {

@@ -181,7 +181,7 @@ impl SessionRegistry {
         }
         self.end_sessions(|entry| {
             let login = entry.login.as_ref();
-            entry.who.user == over.user && login.is_some_and(|login| over.all || over.logins.contains(login))
+            entry.who.user == over.user && login.is_some_and(|login| over.logins.contains(login))
         });
     }
 

@@ -30,13 +30,11 @@ pub(crate) fn on_applied(core: &ShardContext, pending: PendingCommand, outcome: 
     match outcome {
         ShardOutcome::Conversation(applied) => conversation_changed(core, &header, applied),
         ShardOutcome::User(outcome) => user_changed(core, &header, outcome),
-        ShardOutcome::Login(LoginOutcome::Reused(family)) => logins_ended(core, &header, &[family], false),
+        ShardOutcome::Login(LoginOutcome::Reused(family)) => logins_ended(core, &header, &[family]),
         ShardOutcome::Login(LoginOutcome::ReusedWithDevices { families }) => {
-            logins_ended(core, &header, &families, false);
+            logins_ended(core, &header, &families);
         }
-        ShardOutcome::Login(LoginOutcome::Ended { families, all }) => {
-            logins_ended(core, &header, &families, all);
-        }
+        ShardOutcome::Login(LoginOutcome::Ended { families, .. }) => logins_ended(core, &header, &families),
         ShardOutcome::Login(LoginOutcome::ApiKeyRevoked) => {
             core.shared.revocations.send(rpc::API_KEYS_REVOKED, &());
         }
@@ -188,20 +186,18 @@ fn receipt(core: &ShardContext, header: &PendingHeader, (delivered, read): (u64,
 
 /// Announces revoked logins: to the nodes with sessions of the user, which close them, and to every node, which refuses
 /// the logins' tokens.
-fn logins_ended(core: &ShardContext, header: &PendingHeader, families: &[TokenFamilyId], all: bool) {
+fn logins_ended(core: &ShardContext, header: &PendingHeader, families: &[TokenFamilyId]) {
     let PendingSubject::Login(LoginKey::User(user)) = &header.subject else {
         return;
     };
     let logins: Vec<_> = families.iter().map(|family| family.login()).collect();
-    // The registry reaches the connected sessions, the broadcast below all others and the tokens.
-    core.users.send(|users| match all {
-        true => users.ended(user, None),
-        false => logins.iter().for_each(|login| users.ended(user, Some(login))),
-    });
+    // The registry reaches the connected sessions, the broadcast below all others and the tokens. Each login is named, also
+    // where all of a user end: a message that arrives late must not end the session of a later login.
+    core.users
+        .send(|users| logins.iter().for_each(|login| users.ended(user, login)));
     let revoked = LoginsRevoked {
         user: user.clone(),
         logins,
-        all,
     };
     core.shared.revocations.send(rpc::ENDED, &revoked);
 }

@@ -101,24 +101,15 @@ async fn side_table_of_a_dead_owner_has_the_cached_names() {
         .await;
     }
     let all = |users: &BTreeSet<UserId>| users.iter().map(UserId::to_string).collect::<Vec<_>>();
+    let first = ConversationId::parse(unknown.first().unwrap().as_str()).unwrap();
+    let (dead, others) = cluster.owner_and_others(&first);
+    let here = others[0];
     eventually("all names", async || {
-        names(&cluster.nodes[0], &known).await == all(&known)
+        names(cluster.node(here), &known).await == all(&known)
     })
     .await;
-    let first = unknown.first().unwrap();
-    let owner = |cluster: &ServiceCluster, who: &UserId| {
-        cluster
-            .owner_and_others(&ConversationId::parse(who.as_str()).unwrap())
-            .0
-    };
-    let here = cluster.nodes[0].id;
-    let dead = unknown
-        .iter()
-        .map(|who| owner(&cluster, who))
-        .find(|owner| *owner != here);
-    let dead = dead.unwrap_or_else(|| owner(&cluster, first));
     cluster.crash(dead).await;
-    let node = cluster.nodes.iter().find(|node| node.id == here).unwrap();
+    let node = cluster.node(here);
     assert_eq!(names(node, &known).await, all(&known), "from the cache");
     // What is not cached is left out until the shards have other owners; nothing wrong is shown meanwhile.
     let found = names(node, &unknown).await;

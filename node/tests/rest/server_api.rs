@@ -177,7 +177,10 @@ async fn every_operation_of_the_server_api_is_in_the_matrix() {
     let document = Call::new("GET", "/v1/openapi.json").to(&node).await.is(200);
     let tested: Vec<(String, String)> = endpoints("{c}", "{u}")
         .into_iter()
-        .map(|endpoint| (endpoint.method.to_lowercase(), endpoint.path))
+        .map(|endpoint| {
+            let path = endpoint.path.split('?').next().unwrap_or_default();
+            (endpoint.method.to_lowercase(), path.to_owned())
+        })
         .collect();
     let paths = document["paths"].as_object().unwrap();
     for (path, item) in paths.iter().filter(|(path, _)| path.starts_with("/v1/server/")) {
@@ -285,13 +288,13 @@ async fn browser_page_of_another_origin_gets_no_permission() {
     for path in ["/v1/server/messages", "/v1/server/presence", "/v1/admin/keys"] {
         let preflight = asks(path).to(&node).await;
         assert!(
-            !preflight.head.to_lowercase().contains("access-control-"),
+            !preflight.head.to_lowercase().contains("access-control-allow-"),
             "{preflight:?}"
         );
         let request = Call::new("POST", path).with("Origin", "https://chat.example.org");
         let refused = request.json(&json!({})).to(&node).await;
         assert!(
-            !refused.head.to_lowercase().contains("access-control-"),
+            !refused.head.to_lowercase().contains("access-control-allow-"),
             "{refused:?}"
         );
     }
@@ -302,7 +305,7 @@ async fn browser_page_of_another_origin_gets_no_permission() {
 async fn rate_of_a_key_is_its_own() {
     let node = Node::with(|config| {
         config.server.admin_token.0 = ADMIN.to_owned();
-        config.limits.api_key_items_per_second = 1;
+        config.tuning.api_key_items_per_second = 1;
     })
     .await;
     let (_, one) = key(&node, &["read"]).await;
@@ -358,11 +361,11 @@ async fn message_as_a_user_has_the_rights_and_the_keys_of_that_user() {
     with_key(&node, &key, "POST", "/v1/server/messages", &direct)
         .await
         .is(201);
-    Call::new("PUT", "/v1/blocks/alice")
+    Call::new("PUT", "/v1/users/alice/block")
         .by("bob")
         .to(&node)
         .await
-        .is(200);
+        .is(204);
     let blocked = json!({ "to": "bob", "as": "alice", "b": {}, "cid": "d" });
     let reply = with_key(&node, &key, "POST", "/v1/server/messages", &blocked).await;
     reply.is_problem(403, "forbidden");
@@ -674,7 +677,7 @@ async fn disconnected_user_may_come_back() {
     let (_client, ready) = connect(&cluster.nodes[2], "dev:bob").await;
     assert_eq!(ready["t"], "ready", "{ready}");
     let pong = other.ask(2, r#"{"t":"list","id":2}"#).await;
-    assert_eq!(pong["t"], "list", "{pong}");
+    assert_eq!(pong["t"], "inbox", "{pong}");
     cluster.stop().await;
 }
 

@@ -138,7 +138,6 @@ mod tests {
             "me",
             "me/auth",
             "me/hb",
-            "me/me",
             "$SYS/broker",
             "will",
         ] {

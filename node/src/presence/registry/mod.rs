@@ -235,8 +235,8 @@ impl PresenceRegistry {
         }
     }
 
-    /// Queues the end of a login, or of all, for the nodes with sessions of the user.
-    pub(crate) fn ended(&mut self, user: &UserId, login: Option<&ClientMessageId>) {
+    /// Queues the end of a login for the nodes with sessions of the user.
+    pub(crate) fn ended(&mut self, user: &UserId, login: &ClientMessageId) {
         let sessions = self.users.get(user).map(|entry| &entry.sessions[..]);
         let nodes: BTreeSet<NodeId> = sessions
             .into_iter()
@@ -247,7 +247,7 @@ impl PresenceRegistry {
             if let Some(registered) = self.nodes.get_mut(&node) {
                 registered.mail.push(PresenceUpdate::Ended {
                     user: user.clone(),
-                    login: login.cloned(),
+                    login: Some(login.clone()),
                 });
             }
         }

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::config::LimitsConfig;
 use crate::session::TokenBucket;
 use crate::state_machine::ApiKeyId;
 
@@ -26,9 +25,9 @@ pub(in crate::gateway) struct KeyRates {
 
 impl KeyRates {
     #[must_use]
-    pub(in crate::gateway) fn new(limits: &LimitsConfig) -> KeyRates {
+    pub(in crate::gateway) fn new(per_second: u32) -> KeyRates {
         KeyRates {
-            per_second: limits.api_key_items_per_second,
+            per_second,
             buckets: Mutex::default(),
         }
     }
@@ -53,11 +52,7 @@ mod tests {
 
     #[test]
     fn each_api_key_has_a_rate_of_its_own() {
-        let limits = LimitsConfig {
-            api_key_items_per_second: 10,
-            ..LimitsConfig::default()
-        };
-        let (rates, now) = (KeyRates::new(&limits), Instant::now());
+        let (rates, now) = (KeyRates::new(10), Instant::now());
         let (one, other) = (ApiKeyId([1; 10]), ApiKeyId([2; 10]));
         assert_eq!(rates.take(one, 30, now), Ok(()));
         assert_eq!(rates.take(one, 5, now), Err(Duration::from_millis(500)));
@@ -67,7 +62,7 @@ mod tests {
 
     #[test]
     fn full_buckets_of_api_keys_are_removed() {
-        let (rates, now) = (KeyRates::new(&LimitsConfig::default()), Instant::now());
+        let (rates, now) = (KeyRates::new(200), Instant::now());
         for i in 0..PRUNE {
             let id = std::array::from_fn(|at| if at < 8 { i.to_be_bytes()[at] } else { 0 });
             assert_eq!(rates.take(ApiKeyId(id), 1, now), Ok(()));
