@@ -36,7 +36,7 @@ section! {
         allowed_origins: Vec<String> = vec!["*".to_owned()],
         /// Pages for browsers: off, or chat for the chat page at `/`. `rookery dev` and `rookery cluster` serve it.
         web: WebPages = WebPages::Off,
-        /// Addresses of other nodes, like https://n2.example.org, at which the page goes on when its own node is gone.
+        /// Addresses of other nodes, like `https://n2.example.org`, at which the page goes on when its own node is gone.
         /// Empty behind a proxy that passes clients to any node.
         web_nodes: Vec<String> = Vec::new(),
         /// Addresses or networks (10.0.0.0/8) of proxies whose X-Forwarded-For header is trusted.

@@ -84,9 +84,12 @@ async fn sessions_on_all_nodes_are_listed_and_ended_one_by_one() {
     is_alive(&mut nameless).await;
     is_alive(&mut other).await;
     end(third, "dev:alice", &id).await.is_problem(404, "not_found");
-    end(third, "dev:alice", &json!("nonsense"))
-        .await
-        .is_problem(404, "not_found");
+    // An id of a node that is no member, and text that is no id.
+    for unknown in ["25f0a1b2c3d4e5f60", "nonsense"] {
+        end(third, "dev:alice", &json!(unknown))
+            .await
+            .is_problem(404, "not_found");
+    }
     Call::new("GET", "/v1/me/sessions")
         .to(first)
         .await

@@ -50,6 +50,11 @@ impl SessionRegistry {
 
     /// Returns the sessions of the user on one node; `None` if it did not respond in time.
     pub async fn on_node(&self, user: &UserId, node: u64) -> Option<Vec<OwnSession>> {
+        let members = self.inner.cluster.get()?.nodes();
+        // A session id of a client may name any node. One that is no member has no sessions, and would never respond.
+        if !members.iter().any(|member| member.id.0 == node) {
+            return Some(Vec::new());
+        }
         let question = UserSessionsQuery { user: user.clone() };
         let found: UserSessions = self.ask(node, rpc::USER_SESSIONS, &question).await?;
         let own = |session: UserSession| OwnSession {
