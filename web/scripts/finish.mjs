@@ -72,7 +72,7 @@ const rows = names.map((name) => {
         brotli: include_bytes!("${name}.br"),
     },`;
 });
-writeFileSync(join(out, "files.rs"), `// Written by web/scripts/finish.mjs.\n&[\n${rows.join("\n")}\n]\n`);
+writeFileSync(join(out, "files.inc"), `// Written by web/scripts/finish.mjs.\n&[\n${rows.join("\n")}\n]\n`);
 
 // === sizes ===
 

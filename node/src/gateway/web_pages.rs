@@ -28,7 +28,7 @@ struct PageFile {
 }
 
 /// The files of `web/dist`, in a table that its build writes.
-static FILES: &[PageFile] = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/../web/dist/files.rs"));
+static FILES: &[PageFile] = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/../web/dist/files.inc"));
 
 /// Facts about the node and the cluster that the page needs before the login.
 #[derive(Serialize)]
