@@ -26,8 +26,12 @@ impl VersionedRow for CustomDataRow {}
 /// Returns the data under a key; `None` without data.
 pub(super) fn read(rows: &impl RowReader, key: &[u8]) -> Result<Option<Box<str>>, Error> {
     let row = rows.get(ChatTable::Member, key)?;
-    let row = row.map(|row| CustomDataRow::decode(&row)).transpose()?;
-    Ok(row.map(|row| row.data))
+    row.map(|row| decode(&row)).transpose()
+}
+
+/// Returns the data in a row.
+pub(super) fn decode(row: &[u8]) -> Result<Box<str>, Error> {
+    Ok(CustomDataRow::decode(row)?.data)
 }
 
 /// Writes the data under a key; an empty text removes it.

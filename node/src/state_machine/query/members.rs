@@ -5,6 +5,7 @@ use protocol::response::{ConversationMember, MembersResponse, UserCards};
 use protocol::rest::{BanEntryRow, BanList};
 use protocol::{ConversationId, ConversationKind, CustomData, HistoryVisibility, Role, UserId};
 use serde::{Deserialize, Serialize};
+use storage::ScanOrder;
 
 use super::live_rows::live_rows;
 use super::{MemberQuery, QueryContext, QueryError, Result};
@@ -110,7 +111,7 @@ impl MemberQuery for MembersQuery {
                 _ => (row.delivered, row.read),
             };
             Ok(Some(MemberEntry {
-                data: custom_data::read(rows, &keys::member_data(conv, &member))?,
+                data: None,
                 user: member,
                 role,
                 cursors: with_cursors.then_some(MemberCursors { delivered, read }),
@@ -125,10 +126,9 @@ impl MemberQuery for MembersQuery {
             item,
         )?;
         let next = page.next.map(|key| user_of(conv, &key)).transpose()?;
-        Ok(MembersPage {
-            items: page.items,
-            next,
-        })
+        let mut items = page.items;
+        add_data(rows, conv, &mut items)?;
+        Ok(MembersPage { items, next })
     }
 }
 
@@ -222,6 +222,24 @@ pub fn member_since(
         Err(QueryError::NotMember) => Ok((None, HistoryVisibility::Joined)),
         Err(error) => Err(error),
     }
+}
+
+/// Adds the custom data of the members of a page, which are in the order of their ids.
+fn add_data(rows: &impl RowReader, conv: &ConversationId, items: &mut [MemberEntry]) -> Result<()> {
+    let [first, ..] = items else { return Ok(()) };
+    let start = keys::member_data(conv, &first.user);
+    let mut end = keys::member_data(conv, &items[items.len() - 1].user);
+    // The upper bound is exclusive, and the last member belongs to the page.
+    end.push(0);
+    // One scan for the page, because most members have no data.
+    let found = rows.scan(ChatTable::Member, &start..&end, ScanOrder::Ascending, items.len())?;
+    for (key, row) in &found {
+        let user = user_of(conv, key)?;
+        if let Ok(at) = items.binary_search_by(|entry| entry.user.cmp(&user)) {
+            items[at].data = Some(custom_data::decode(row)?);
+        }
+    }
+    Ok(())
 }
 
 fn user_of(conv: &ConversationId, key: &[u8]) -> Result<UserId> {

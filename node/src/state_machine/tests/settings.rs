@@ -298,3 +298,38 @@ fn only_a_direct_conversation_has_no_custom_data() {
     let refused = shard.no("alice", &direct, with(ConversationKind::Direct, &["bob"]));
     assert_eq!(refused, ErrorCode::BadRequest);
 }
+
+#[test]
+fn each_page_of_members_has_the_custom_data_of_its_own() {
+    let mut shard = TestShard::new();
+    // Ids of which one begins another, with data at the first and the last member of a page.
+    let conv = shard.group("g_1", &["a", "ab", "abc", "b", "c"]);
+    for who in ["ab", "abc", "c"] {
+        shard.ok("a", &conv, member_data(who, &format!(r#"{{"of":"{who}"}}"#)));
+    }
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let page = query::members(&shard.rows, &conv, &u("a"), after.as_ref(), 2).unwrap();
+        seen.extend(
+            page.items
+                .into_iter()
+                .map(|entry| (entry.user.to_string(), entry.data)),
+        );
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    let expected = [
+        ("a", false),
+        ("ab", true),
+        ("abc", true),
+        ("b", false),
+        ("c", true),
+    ];
+    let expected = expected.map(|(who, has)| {
+        let data = has.then(|| format!(r#"{{"of":"{who}"}}"#).into_boxed_str());
+        (who.to_owned(), data)
+    });
+    assert_eq!(seen, expected);
+}
