@@ -236,6 +236,17 @@ pub async fn create(
     user: UserId,
     create: CreateConversation,
 ) -> Result<CommandAck, CommandError> {
+    let (cid, spec) = specified(create)?;
+    conversations.create(user, cid, 0, spec).await
+}
+
+/// Returns the idempotency key of `create`, and the conversation that it describes.
+///
+/// # Errors
+/// A direct conversation with other than one other member.
+pub(crate) fn specified(
+    create: CreateConversation,
+) -> Result<(ClientMessageId, ConversationSpec), CommandError> {
     let CreateConversation {
         kind,
         client_message_id: cid,
@@ -249,11 +260,11 @@ pub async fn create(
     }
     // As with `set`, an empty title means none.
     let title = title.filter(|title| !title.is_empty());
-    let new = ConversationSpec {
+    let spec = ConversationSpec {
         kind,
         members,
         title,
         data: data.map(|data| data.as_str().into()),
     };
-    conversations.create(user, cid, 0, new).await
+    Ok((cid, spec))
 }

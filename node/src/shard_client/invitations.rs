@@ -20,6 +20,15 @@ pub struct ConversationSpec {
 // === impl ConversationSpec ===
 
 impl ConversationSpec {
+    fn into_op(self) -> ConversationOp {
+        ConversationOp::Create {
+            kind: self.kind,
+            members: self.members,
+            title: self.title,
+            data: self.data,
+        }
+    }
+
     /// Returns a conversation without title and custom data.
     #[cfg(any(test, feature = "testkit"))]
     #[must_use]
@@ -45,13 +54,8 @@ impl ShardClient {
         skip: u64,
         spec: ConversationSpec,
     ) -> Result<CommandAck, CommandError> {
-        let ConversationSpec {
-            kind,
-            members,
-            title,
-            data,
-        } = spec;
-        let conv = match (kind, members.as_slice()) {
+        let kind = spec.kind;
+        let conv = match (kind, spec.members.as_slice()) {
             (ConversationKind::Direct, [peer]) => ConversationId::direct(&user, peer),
             // Other than one peer is refused by the state machine, in the shard of any id.
             (ConversationKind::Direct, _) => new_id(kind, self.clock().now_ms()),
@@ -61,16 +65,11 @@ impl ShardClient {
         let why = match kind {
             ConversationKind::Direct => None,
             ConversationKind::Group | ConversationKind::Channel => {
-                self.declined(&user, &conv, &cid, &members).await?
+                self.declined(&user, &conv, &cid, &spec.members).await?
             }
         };
         let op = match why {
-            None => ConversationOp::Create {
-                kind,
-                members,
-                title,
-                data,
-            },
+            None => spec.into_op(),
             Some(why) => ConversationOp::NotAdded { who: None, why },
         };
         let origin = CommandOrigin {
@@ -82,12 +81,15 @@ impl ShardClient {
     }
 
     /// Creates a conversation in the name of the system, or returns the one that this `cid` of the system created before.
-    /// The first of `members` becomes the owner. Consents are not requested: a back end acts by the scope of its key.
+    /// `owner` becomes the owner. Consents are not requested: a back end acts by the scope of its key.
     pub async fn create_as_system(
         &self,
         cid: ClientMessageId,
-        spec: ConversationSpec,
+        owner: UserId,
+        mut spec: ConversationSpec,
     ) -> Result<CommandAck, CommandError> {
+        // The state machine makes the first of the members the owner.
+        spec.members.insert(0, owner);
         let user = UserId::system();
         let conv = match (spec.kind, spec.members.as_slice()) {
             (ConversationKind::Direct, [one, other]) => ConversationId::direct(one, other),
@@ -99,19 +101,7 @@ impl ShardClient {
             cid: Some(cid),
             exclude_session: 0,
         };
-        let ConversationSpec {
-            kind,
-            members,
-            title,
-            data,
-        } = spec;
-        let op = ConversationOp::Create {
-            kind,
-            members,
-            title,
-            data,
-        };
-        self.submit(conv, origin, op).await
+        self.submit(conv, origin, spec.into_op()).await
     }
 
     /// Returns the id of the conversation that the `cid` of a user creates. The user's shard maps the `cid` to one id

@@ -11,12 +11,12 @@ use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::back_end::{BackEnd, CONVERSATIONS, READ, of_a_person};
+use crate::commands::changes;
 use crate::gateway::problem::Problem;
 use crate::gateway::rest::ConversationPath;
 use crate::gateway::rest::describe::{ApiTag, ChangeErrors, IdempotencyKey, InConversation, QueryErrors};
 use crate::gateway::rest::input::Input;
 use crate::gateway::rest::response;
-use crate::shard_client::ConversationSpec;
 use crate::state_machine::ApiKeyId;
 
 /// A conversation to create for others.
@@ -69,30 +69,14 @@ async fn server_create(
         data,
     };
     ClientCommand::Create(create.clone()).check()?;
-    let CreateConversation {
-        client_message_id: cid,
-        members,
-        title,
-        data,
-        ..
-    } = create;
-    if kind == ConversationKind::Direct && members.len() != 1 {
-        return Err(Problem::bad("a direct conversation is with exactly one user"));
-    }
-    members.iter().chain([&owner]).try_for_each(of_a_person)?;
-    let users = 1 + members.len();
+    let (cid, spec) = changes::specified(create)?;
+    spec.members.iter().chain([&owner]).try_for_each(of_a_person)?;
+    let users = 1 + spec.members.len();
     caller.pay(users)?;
     caller
         .record("conversations.create", owner.as_str(), users)
         .await?;
-    let spec = ConversationSpec {
-        kind,
-        members: std::iter::once(owner).chain(members).collect(),
-        // As with `set`, an empty title means none.
-        title: title.filter(|title| !title.is_empty()),
-        data: data.map(|data| data.as_str().into()),
-    };
-    let made = caller.conversations().create_as_system(cid, spec).await;
+    let made = caller.conversations().create_as_system(cid, owner, spec).await;
     let done = made.map_err(|refusal| caller.refused(refusal))?;
     // Read for a repeat as well, whose create command changes nothing.
     Ok(response::made(&open(&caller, done.conv).await?, done.dup))
