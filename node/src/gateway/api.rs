@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 
 use actix_web::http::Method;
-use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG};
+use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use actix_web::{HttpRequest, HttpResponse, ResponseError, get, web};
 use bytes::Bytes;
 use protocol::ErrorCode;
@@ -103,16 +103,10 @@ impl Document {
     }
 
     fn answer(&self, request: &HttpRequest) -> HttpResponse {
-        let known = etag::is_known(request, &self.tag);
-        let mut response = if known {
-            HttpResponse::NotModified()
-        } else {
-            HttpResponse::Ok()
-        };
+        let (mut response, known) = etag::begin(request, &self.tag);
         response
             // Clients revalidate on each use: an upgraded node serves another description under the same path.
-            .insert_header((CACHE_CONTROL, "no-cache"))
-            .insert_header((ETAG, self.tag.as_str()));
+            .insert_header((CACHE_CONTROL, "no-cache"));
         if known {
             return response.finish();
         }

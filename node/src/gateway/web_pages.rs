@@ -7,8 +7,8 @@
 use std::rc::Rc;
 
 use actix_web::http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
-    HeaderName, REFERRER_POLICY, VARY,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
+    REFERRER_POLICY, VARY,
 };
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route};
@@ -116,15 +116,8 @@ impl PageFile {
         let (coding, bytes) = self.encoded(header);
         // Each encoding has a tag of its own, because a tag names the bytes that are sent.
         let tag = etag::tag(bytes);
-        let known = etag::is_known(request, &tag);
-        let mut response = if known {
-            HttpResponse::NotModified()
-        } else {
-            HttpResponse::Ok()
-        };
-        response
-            .insert_header((ETAG, tag))
-            .insert_header((VARY, "Accept-Encoding"));
+        let (mut response, known) = etag::begin(request, &tag);
+        response.insert_header((VARY, "Accept-Encoding"));
         if self.path.starts_with("/assets/") {
             response.insert_header((CACHE_CONTROL, "public, max-age=31536000, immutable"));
         } else {

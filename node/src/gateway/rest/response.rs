@@ -1,6 +1,6 @@
 //! REST responses: JSON that no cache stores, with an entity tag where clients repeat a read.
 
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, LOCATION};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
 use actix_web::{HttpRequest, HttpResponse};
 use protocol::ClientMessageId;
 use protocol::response::ConversationSnapshot;
@@ -21,14 +21,8 @@ pub(super) fn json<T: Serialize>(value: &T) -> HttpResponse {
 pub(super) fn tagged<T: Serialize>(request: &HttpRequest, value: &T) -> HttpResponse {
     let body = serde_json::to_vec(value).expect("a wire shape always serialises");
     let tag = etag::tag(&body);
-    let known = etag::is_known(request, &tag);
-    let mut response = if known {
-        HttpResponse::NotModified()
-    } else {
-        HttpResponse::Ok()
-    };
+    let (mut response, known) = etag::begin(request, &tag);
     response
-        .insert_header((ETAG, tag))
         // `private`: the body depends on the caller, so a shared cache must not store it.
         .insert_header((CACHE_CONTROL, "private, no-cache"));
     if known {
