@@ -11,27 +11,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 what=${1:-}
-command -v npm >/dev/null || { echo "sdk: npm is missing: install Node 20 or later" >&2; exit 1; }
-if [ "$what" = browser ] && ! [ -x "${CHROMIUM:-/usr/bin/chromium}" ]; then
-  echo "sdk: Chromium is missing: install the package chromium, or name one in CHROMIUM" >&2
-  exit 1
-fi
-if [ -n "$what" ] && [ -z "${ROOKERY_BIN:-}" ]; then
-  if [ -z "${BIN:-}" ]; then
-    scripts/cargo.sh build --locked --bin rookery
-    BIN=${CARGO_TARGET_DIR:-target}/debug
-  fi
-  ROOKERY_BIN=$(realpath "$BIN/rookery")
-  export ROOKERY_BIN
-fi
-
-cd sdk
-# Installed again only if the lock file is another one: this takes longer than all checks.
-stamp=node_modules/.installed
-if ! cmp -s package-lock.json "$stamp"; then
-  npm ci --no-audit --no-fund
-  cp package-lock.json "$stamp"
-fi
+. scripts/npm-project.sh sdk
+need_npm
+[ "$what" != browser ] || need_chromium
+[ -z "$what" ] || server_binary
+enter
 
 case $what in
   "")
@@ -49,5 +33,5 @@ case $what in
     npm run --silent test:nodes
     ;;
   browser | chaos) npm run --silent "test:$what" ;;
-  *) echo "sdk: nodes, browser, chaos or nothing, not $what" >&2; exit 2 ;;
+  *) say "nodes, browser, chaos or nothing, not $what"; exit 2 ;;
 esac

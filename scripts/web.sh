@@ -10,29 +10,13 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 what=${1:-}
-command -v npm >/dev/null || { echo "web: npm is missing: install Node 20 or later" >&2; exit 1; }
+. scripts/npm-project.sh web
+need_npm
 if [ "$what" = browser ]; then
-  [ -x "${CHROMIUM:-/usr/bin/chromium}" ] || {
-    echo "web: Chromium is missing: install the package chromium, or name one in CHROMIUM" >&2
-    exit 1
-  }
-  if [ -z "${ROOKERY_BIN:-}" ]; then
-    if [ -z "${BIN:-}" ]; then
-      scripts/cargo.sh build --locked --bin rookery
-      BIN=${CARGO_TARGET_DIR:-target}/debug
-    fi
-    ROOKERY_BIN=$(realpath "$BIN/rookery")
-  fi
-  export ROOKERY_BIN
+  need_chromium
+  server_binary
 fi
-
-cd web
-# Installed again only if the lock file is another one: this takes longer than all checks.
-stamp=node_modules/.installed
-if ! cmp -s package-lock.json "$stamp"; then
-  npm ci --no-audit --no-fund
-  cp package-lock.json "$stamp"
-fi
+enter
 
 case $what in
   "")
@@ -50,5 +34,5 @@ case $what in
     npm run --silent compare -- dist "$OUT"
     ;;
   browser) npm run --silent test:browser ;;
-  *) echo "web: check, browser or nothing, not $what" >&2; exit 2 ;;
+  *) say "check, browser or nothing, not $what"; exit 2 ;;
 esac
