@@ -194,7 +194,7 @@ impl Cluster {
         self.node.ready()
     }
 
-    /// Returns the number of shards, with the meta group, that have no owner as far as this node hears: it does not own
+    /// Returns the number of shards, with the meta group, that have no owner by the announcements at this node: it does not own
     /// them, and nobody else has announced to own them for some seconds.
     #[must_use]
     pub fn shards_without_owner(&self) -> usize {

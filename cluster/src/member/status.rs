@@ -147,8 +147,8 @@ impl Member {
         Ok(())
     }
 
-    /// Returns the number of shards, with the meta group, that this member does not own and of whose owner it hears
-    /// nothing.
+    /// Returns the number of shards, with the meta group, that this member does not own and of whose owner no recent
+    /// announcement has arrived.
     pub(crate) fn shards_without_owner(&self) -> usize {
         let now = Instant::now();
         let is_owned = |shard: &ShardId| {

@@ -71,7 +71,7 @@ struct Inner {
 #[derive(Default)]
 struct KeyCopy {
     keys: Option<(Instant, Arc<HashMap<ApiKeyId, ApiKeyEntry>>)>,
-    /// Number of the revocations that this node heard of.
+    /// Number of the revocations that this node has received.
     revocations: u64,
 }
 

@@ -45,7 +45,7 @@ struct State {
     changes: RecentChanges,
 }
 
-/// Changes of access that this node heard of lately, each with a number.
+/// Changes of access that this node received lately, each with a number.
 #[derive(Default)]
 struct RecentChanges {
     version: u64,

@@ -11,7 +11,7 @@ pub(crate) struct LoginsRevoked {
     pub(crate) logins: Vec<ClientMessageId>,
 }
 
-/// The access of a user has changed: what nodes know of it is outdated.
+/// Change of the access of a user: cached answers about it are outdated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct UserAccessChanged {
     pub(crate) user: UserId,

@@ -53,7 +53,7 @@ pub(super) enum Permission {
 }
 
 /// Size of the largest conversation in which members see each other's cursors and typing, whose absent members the
-/// webhook is told, and in which each window with new messages has its activity note.
+/// webhook names, and in which each window with new messages has its activity note.
 pub const LARGE_CONVERSATION: u64 = 256;
 
 /// Error text for a user whom the peer blocks.

@@ -196,7 +196,7 @@ impl ServerMetrics {
         );
         registry.register(
             "shards_without_owner",
-            "Shards, with the meta group, of whose owner this node has heard nothing for 3 s",
+            "Shards, with the meta group, whose owner has not announced itself to this node for 3 s",
             self.shards_without_owner.clone(),
         );
         registry.register("sessions", "Open sessions", self.sessions.clone());

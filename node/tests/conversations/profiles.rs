@@ -111,7 +111,7 @@ async fn side_table_of_a_dead_owner_has_the_cached_names() {
     cluster.crash(dead).await;
     let node = cluster.node(here);
     assert_eq!(names(node, &known).await, all(&known), "from the cache");
-    // What is not cached is left out until the shards have other owners; nothing wrong is shown meanwhile.
+    // What is not cached is left out until the shards have other owners; no name is wrong meanwhile.
     let found = names(node, &unknown).await;
     assert!(
         found.iter().all(|name| unknown.contains(name.as_str())),

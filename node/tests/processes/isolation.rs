@@ -118,7 +118,7 @@ async fn a_silent_owner_leaves_no_row_out_and_an_isolated_node_closes() {
         assert!(bye["retry_ms"].as_u64().unwrap() <= 100, "{bye}");
     }
     dan.wait_for_close().await;
-    // It hears of no owner of the others' shards.
+    // No announcement of the owners of the others' shards arrives.
     eventually("the silence of the owners is noticed", async || {
         (figure(alone, "rookery_shards_without_owner").await > 0).then_some(())
     })

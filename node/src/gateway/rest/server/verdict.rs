@@ -1,4 +1,4 @@
-//! Verdicts of a bulk request: one for each item, so that a partial success is told.
+//! Verdicts of a bulk request: one for each item, so that a partial success is visible.
 
 use protocol::{ErrorCode, UserId};
 use serde::Serialize;
