@@ -56,12 +56,7 @@ fn main() {
                 reserved_addr()
             };
             let config = Config {
-                bootstrap: number == 0,
-                join: if number == 0 {
-                    Vec::new()
-                } else {
-                    vec![first.clone()]
-                },
+                seeds: vec![first.clone()],
                 ..config(&addr)
             };
             grown.push(Member::start(path.join(number.to_string()), &addr, config).await);

@@ -12,10 +12,9 @@ pub struct Config {
     pub advertise: String,
     /// Failure domain of this node; empty: a domain of its own.
     pub zone: String,
-    /// Starts a new cluster if the data directory is new and no node of `join` belongs to one.
-    pub bootstrap: bool,
-    /// Addresses to join through if the data directory is new; afterwards hints at the addresses of members.
-    pub join: Vec<String>,
+    /// Addresses of nodes by which one with a new data directory finds its cluster, the same on all nodes; see
+    /// [`member`](crate::member). Afterwards hints at the addresses of members.
+    pub seeds: Vec<String>,
     /// Number of shards; fixed when a cluster is bootstrapped. 16 to 64 cost about the same, 256 three times as much CPU
     /// per message.
     pub shards: u16,
@@ -33,6 +32,8 @@ pub struct Config {
     pub isolated_after: Duration,
     /// Accepts members whose disk is older than it was. Set it only while all nodes are restored from copies.
     pub trust_disks: bool,
+    /// Makes this node the only member of its cluster, for one start after a majority was lost for good.
+    pub unsafe_recover: bool,
     /// True if the store syncs before it acknowledges; only reported, in [`Status`](crate::Status).
     pub fsync: bool,
     /// Time limit of transferring all shards before a stop.
@@ -54,6 +55,18 @@ pub struct ClusterTuning {
     pub keep_entries: u64,
     /// Time after a takeover before leadership moves to the preferred replica: a flapping node must not move shards.
     pub transfer_delay: Duration,
+}
+
+impl Config {
+    /// Returns the seeds but this node.
+    pub(crate) fn other_seeds(&self) -> impl Iterator<Item = &String> {
+        self.seeds.iter().filter(|addr| **addr != self.advertise)
+    }
+
+    /// Returns whether this node is the first seed, which starts a new cluster.
+    pub(crate) fn is_first_seed(&self) -> bool {
+        self.seeds.first() == Some(&self.advertise)
+    }
 }
 
 impl Default for ClusterTuning {

@@ -19,12 +19,17 @@ pub enum Error {
     /// A record on disk or from another node could not be decoded.
     #[error("corrupt {what}: {reason}")]
     Corrupt { what: &'static str, reason: String },
-    /// The data directory is new and the configuration neither bootstraps a cluster nor names nodes to join.
+    /// The data directory is new and the configuration names no seeds.
     #[error(
-        "the data directory is new: set cluster.bootstrap = true on the first node, or cluster.join on the others"
+        "the data directory is new: set cluster.seeds to the addresses of the first nodes for each other, the same on all nodes"
     )]
-    NoCluster,
-    /// No node of `cluster.join` admitted this one before the deadline.
+    NoSeeds,
+    /// This node is the first seed, and another seed did not answer before the deadline whether it belongs to a cluster.
+    #[error(
+        "a new cluster starts once every seed has answered, and {silent:?} did not within {waited_s} s: start them, or take them out of cluster.seeds"
+    )]
+    SilentSeeds { silent: Vec<String>, waited_s: u64 },
+    /// No node of `cluster.seeds` admitted this one before the deadline.
     #[error("could not join through any of {peers:?} within {waited_s} s: {last}")]
     JoinFailed {
         peers: Vec<String>,
@@ -37,6 +42,9 @@ pub enum Error {
         "node {node} was removed from its cluster and is not admitted again: empty the data directory (or choose a new one) and start again to join under a new number"
     )]
     Removed { node: NodeId },
+    /// This node cannot become the only member of its cluster.
+    #[error("recovery from a lost majority refused, nothing was changed: {reason}")]
+    RecoveryRefused { reason: String },
     /// The cluster has passed the feature levels that this build supports.
     #[error(
         "this build supports feature level {supported}, the cluster requires {required}: start a newer build"

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
+use prometheus_client::registry::Registry;
 use storage::{ShardId, ShardState, Store};
 use tokio::sync::watch;
 
@@ -15,8 +16,7 @@ use crate::clock::ClusterClock;
 use crate::config::Config;
 use crate::error::{CallError, CastError, Error, NotOwner};
 use crate::ids::{FeatureLevel, NodeId, NodeInfo, Route, Status};
-use crate::member::Member;
-use crate::metrics::Metrics;
+use crate::member::{Member, MemberCollector};
 use crate::service::Service;
 use crate::shard::MemberMethod;
 use crate::state_machine::StateMachine;
@@ -185,20 +185,13 @@ impl Cluster {
         self.node.status()
     }
 
-    /// Checks that this node can serve clients. The disk works, a majority is connected, the clock is right, and every
-    /// shard has a known owner. Once since its start, the node has caught up with its replicas.
+    /// Checks that this node can serve clients. The disk works, a majority is connected and the clock is right. Once
+    /// since its start, every shard had an owner and the node had caught up with its replicas.
     ///
     /// # Errors
     /// The first condition that does not hold.
     pub fn ready(&self) -> Result<(), String> {
         self.node.ready()
-    }
-
-    /// Returns the number of shards, with the meta group, that have no owner by the announcements at this node: it does not own
-    /// them, and nobody else has announced to own them for some seconds.
-    #[must_use]
-    pub fn shards_without_owner(&self) -> usize {
-        self.node.shards_without_owner()
     }
 
     /// Returns the number of replicas on this node that stopped before an entry that this build cannot decode.
@@ -252,9 +245,9 @@ impl Cluster {
         self.node.clock()
     }
 
-    /// Returns the member's metrics.
-    #[must_use]
-    pub fn metrics(&self) -> &Metrics {
-        self.node.metrics()
+    /// Registers the metrics of the member: its counters, and the state that each scrape determines.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.node.metrics().register(registry);
+        registry.register_collector(Box::new(MemberCollector::new(&self.node)));
     }
 }

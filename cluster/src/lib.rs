@@ -58,7 +58,6 @@ pub use ids::{
     FeatureLevel, GroupStatus, META_TABLE, NodeId, NodeInfo, NodeStatus, Route, ShardStatus, Status,
 };
 pub use log_throttle::LogThrottle;
-pub use metrics::Metrics;
 pub use service::{OwnedShard, Service};
 pub use shard::{BatchResult, Proposer, shard_of};
 pub use state_machine::{CommittedBatch, StateMachine, StateMachineError, UndecodableCommand};

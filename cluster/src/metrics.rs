@@ -1,9 +1,11 @@
 //! Metrics of a cluster member.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use crate::clock::ClockStatus;
@@ -11,14 +13,16 @@ use crate::ids::FeatureLevel;
 
 /// Metrics of a cluster member. Cheap to clone; clones share the counters.
 #[derive(Clone, Debug, Default)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
     proposals: Counter,
     proposals_failed: Counter,
+    /// Seconds from a proposal to its application on this node.
+    proposal_seconds: Histogram,
     commands: Counter,
     takeovers: Counter,
     owned_shards: Gauge,
@@ -34,11 +38,37 @@ struct Inner {
     suspensions: Counter,
 }
 
+// === impl Inner ===
+
+impl Default for Inner {
+    fn default() -> Inner {
+        Inner {
+            proposals: Counter::default(),
+            proposals_failed: Counter::default(),
+            // 0.5 ms to 16 s: from a single fsync to beyond the longest failover.
+            proposal_seconds: Histogram::new(exponential_buckets(0.0005, 2.0, 16)),
+            commands: Counter::default(),
+            takeovers: Counter::default(),
+            owned_shards: Gauge::default(),
+            map_version: Gauge::default(),
+            feature_level: Gauge::default(),
+            transfers: Counter::default(),
+            membership_changes: Counter::default(),
+            read_rounds: Counter::default(),
+            reads: Counter::default(),
+            reads_refused: Counter::default(),
+            clock_skew_ms: Gauge::default(),
+            clock_wrong: Gauge::default(),
+            suspensions: Counter::default(),
+        }
+    }
+}
+
 // === impl Metrics ===
 
 impl Metrics {
     /// Registers the metrics in `registry`.
-    pub fn register(&self, registry: &mut Registry) {
+    pub(crate) fn register(&self, registry: &mut Registry) {
         let m = &self.inner;
         registry.register(
             "proposals",
@@ -49,6 +79,11 @@ impl Metrics {
             "proposals_failed",
             "Batches that ended with an unknown outcome",
             m.proposals_failed.clone(),
+        );
+        registry.register(
+            "proposal_seconds",
+            "Time from the proposal of a batch to its application on this node, in seconds",
+            m.proposal_seconds.clone(),
         );
         registry.register("commands", "Commands in applied batches", m.commands.clone());
         registry.register(
@@ -113,9 +148,10 @@ impl Metrics {
         );
     }
 
-    pub(crate) fn proposed(&self, commands: usize, ok: bool) {
+    pub(crate) fn proposed(&self, commands: usize, ok: bool, elapsed: Duration) {
         self.inner.proposals.inc();
         if ok {
+            self.inner.proposal_seconds.observe(elapsed.as_secs_f64());
             self.inner.commands.inc_by(commands as u64);
         } else {
             self.inner.proposals_failed.inc();

@@ -229,10 +229,7 @@ async fn a_new_node_without_a_cluster_names_the_missing_setting() {
     let started =
         cluster::Cluster::start(config(&addr), store, transport, rows, support::unused_service()).await;
     let error = started.err().unwrap().to_string();
-    assert!(
-        error.contains("cluster.bootstrap") && error.contains("cluster.join"),
-        "{error}"
-    );
+    assert!(error.contains("cluster.seeds"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -245,7 +242,7 @@ async fn a_dead_member_is_replaced_by_a_new_one() {
     let addr = reserved_addr();
     let first = members[0].cluster.nodes()[0].addr.clone();
     let join = Config {
-        join: vec![first],
+        seeds: vec![first],
         ..config(&addr)
     };
     members.push(Member::start(directory.path().join("new"), &addr, join).await);

@@ -97,8 +97,7 @@ async fn a_stall_of_two_shards_costs_no_election() {
     let mut members = Vec::new();
     for (number, addr) in addrs.iter().enumerate() {
         let config = Config {
-            bootstrap: number == 0,
-            join: addrs[..number].to_vec(),
+            seeds: vec![addrs[0].clone()],
             ..config(addr)
         };
         let path = directory.path().join(number.to_string());

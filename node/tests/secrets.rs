@@ -34,7 +34,7 @@ impl SecretNode {
              [auth]\nalgorithm = \"HS256\"\nsecret = \"{SHARED}\"\n\
              [login]\nwebhook_url = \"{webhook}\"\nwebhook_secret = \"{WEBHOOK_SECRET}\"\n\
              [tuning]\nrefresh_grace = \"0s\"\n[webhook]\nurl = \"{webhook}\"\nsecret = \"{WEBHOOK_SECRET}\"\n\
-             [cluster]\nlisten = \"127.0.0.1:0\"\nsecret = \"{CLUSTER}\"\nbootstrap = true\nshards = 2\n\
+             [cluster]\nlisten = \"127.0.0.1:0\"\nsecret = \"{CLUSTER}\"\nseeds = [\"127.0.0.1:0\"]\nshards = 2\n\
              [storage]\ndir = \"{}\"\n[telemetry]\nlog = \"{TALKATIVE}\"\n",
             dir.join("data").display()
         );

@@ -85,7 +85,7 @@ pub(crate) async fn run(node: Arc<Member>) {
         }
         let hints = node
             .contacts
-            .all_hints(&node.map(), &node.config.join, &node.config.advertise);
+            .all_hints(&node.map(), &node.config.seeds, &node.config.advertise);
         let visits = hints.iter().map(|addr| node.visit(addr));
         tokio::select! {
             _ = futures::future::join_all(visits) => {}

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::ids::{FeatureLevel, META_SHARD, NodeId, NodeInfo};
 use crate::member::Member;
+use crate::member::seeds::{self, FirstStep};
 use crate::shard::{ClusterMap, MapChange, MapChangeResult, MemberMethod};
 use crate::transport::Transport;
 
@@ -27,10 +28,10 @@ const DONE: &[u8] = b"done";
 pub(crate) const MAP: &str = "cluster/map";
 
 /// Time after which an unsuccessful join fails the start: long enough for nodes that start together.
-const JOIN_DEADLINE: Duration = Duration::from_secs(60);
+pub(super) const JOIN_DEADLINE: Duration = Duration::from_secs(60);
 /// Time limit of one attempt to reach one node.
 const ATTEMPT: Duration = Duration::from_secs(5);
-const PAUSE: Duration = Duration::from_millis(200);
+pub(super) const PAUSE: Duration = Duration::from_millis(200);
 
 /// Identity and map of a node before it starts.
 pub(crate) struct JoinedNode {
@@ -76,8 +77,7 @@ pub(crate) async fn admit(
             bootstrap,
         });
     }
-    // A node whose disk was lost must not start a second cluster beside the one it belonged to.
-    if config.bootstrap && !any_belongs_to_a_cluster(config, transport).await {
+    if seeds::find(config, transport).await? == FirstStep::Bootstrap {
         // Never 0, which means no cluster.
         let (node, cluster) = (NodeId(1), rand::random::<u64>() | 1);
         // Before the identity: in the other order a crash between the writes would leave a node whose groups are never
@@ -91,9 +91,6 @@ pub(crate) async fn admit(
             map: ClusterMap::default(),
             bootstrap: true,
         });
-    }
-    if config.join.is_empty() {
-        return Err(Error::NoCluster);
     }
     let (node, cluster, map) = join(config, ticket(store)?, transport).await?;
     // The identity is written last, because it marks the join as complete.
@@ -162,23 +159,6 @@ fn remember(store: &Store, cluster: u64, node: NodeId) -> Result<(), Error> {
     Ok(store.put_node(IDENTITY, &identity)?)
 }
 
-/// Returns true if a node of `cluster.join` responds, and so belongs to a cluster.
-async fn any_belongs_to_a_cluster(config: &Config, transport: &dyn Transport) -> bool {
-    let asks = config
-        .join
-        .iter()
-        .filter(|addr| **addr != config.advertise)
-        .map(|addr| {
-            transport.call_addr(
-                addr,
-                MemberMethod::GetIdentity as u16,
-                Bytes::new(),
-                Duration::from_secs(2),
-            )
-        });
-    futures::future::join_all(asks).await.iter().any(Result::is_ok)
-}
-
 /// Returns the random number that identifies this node's join requests; the cluster assigns one id per number.
 fn ticket(store: &Store) -> Result<u64, Error> {
     if let Some(bytes) = store.get_node(TICKET)? {
@@ -208,7 +188,7 @@ async fn join(
     };
     let mut last = String::new();
     loop {
-        for addr in config.join.iter().filter(|addr| **addr != config.advertise) {
+        for addr in config.other_seeds() {
             match ask_to_join(addr, &change, config, transport).await {
                 Ok(joined) => return Ok(joined),
                 // Final: no other member would admit this build.
@@ -224,7 +204,7 @@ async fn join(
         if Instant::now() > deadline {
             let waited_s = JOIN_DEADLINE.as_secs();
             return Err(Error::JoinFailed {
-                peers: config.join.clone(),
+                peers: config.seeds.clone(),
                 waited_s,
                 last,
             });

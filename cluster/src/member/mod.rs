@@ -1,18 +1,23 @@
 //! Running member: its replicas, routing table and view of the other members.
 
 mod clock_exchange;
+mod collector;
 mod contacts;
 mod end_of_service;
 mod heartbeat;
 mod join;
 mod leadership_transfer;
+mod readiness;
 mod reconcile;
+mod recovery;
 mod replicas;
 mod requests;
+mod seeds;
 mod status;
 mod takeover;
 mod transport_handler;
 
+pub(crate) use collector::MemberCollector;
 use replicas::Replica;
 
 use std::collections::HashMap;
@@ -74,7 +79,10 @@ pub(crate) struct Member {
     below_level: AtomicBool,
     /// Feature level of the cluster as known here.
     level: Arc<LevelCell>,
+    /// The member has caught up once since its start.
     is_stable: AtomicBool,
+    /// Reason for which it has not.
+    catching_up: Mutex<String>,
     stopping: CancellationToken,
     tasks: TaskTracker,
     metrics: Metrics,
@@ -94,12 +102,23 @@ impl Member {
         machine: Arc<dyn StateMachine>,
         service: Arc<dyn Service>,
     ) -> Result<Arc<Member>, Error> {
-        let admitted = join::admit(&config, &store, transport.as_ref()).await?;
+        let admitted = match join::admit(&config, &store, transport.as_ref()).await {
+            Ok(admitted) => admitted,
+            Err(error) => {
+                // A node that looks for its cluster answers others already.
+                transport.shutdown().await;
+                return Err(error);
+            }
+        };
         if admitted.map.level > config.supported_level {
             return Err(Error::BelowLevel {
                 supported: config.supported_level,
                 required: admitted.map.level,
             });
+        }
+        if config.unsafe_recover {
+            let standing = (admitted.node, &admitted.map);
+            recovery::make_sole_voter_of_all(&config, standing, &store, transport.as_ref()).await?;
         }
         let level = Arc::new(LevelCell::default());
         // A bootstrapping node owns shards before it has adopted the map that it creates with its own level.
@@ -135,6 +154,7 @@ impl Member {
             below_level: AtomicBool::new(false),
             level,
             is_stable: AtomicBool::new(false),
+            catching_up: Mutex::new("the member starts".to_owned()),
             stopping: CancellationToken::new(),
             metrics: Metrics::default(),
             restarts: LogThrottle::every(LOG_EVERY),
@@ -157,11 +177,15 @@ impl Member {
             node.shutdown().await;
             return Err(error);
         }
+        if node.config.unsafe_recover {
+            node.tasks.spawn(recovery::remove_others(node.clone()));
+        }
         node.watch_store();
         node.tasks.spawn(heartbeat::run(node.clone()));
         node.tasks.spawn(reconcile::run(node.clone()));
         node.tasks.spawn(contacts::run(node.clone()));
         node.tasks.spawn(clock_exchange::run(node.clone()));
+        node.tasks.spawn(readiness::run(node.clone()));
         tracing::info!(
             node = %node.id(),
             cluster = format!("{:016x}", identity.cluster),
@@ -273,9 +297,12 @@ impl Member {
         }));
     }
 
-    /// Restricts the clock's majority to the members of the map.
+    /// Restricts the clock's majority to the members of the map. In a recovery the others are to be removed, by a
+    /// proposal that needs the time of a majority.
     fn count_clocks(&self) {
-        let members = self.map.load().nodes.keys().copied().collect();
+        let map = self.map.load();
+        let counts = |node: &NodeId| *node == self.id() || !self.config.unsafe_recover;
+        let members = map.nodes.keys().copied().filter(counts).collect();
         self.clock().set_members(self.id(), members);
     }
 

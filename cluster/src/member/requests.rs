@@ -80,6 +80,19 @@ impl Member {
                     });
                 });
             }
+            MemberMethod::GetApplied => {
+                let mut body = body;
+                let replica = body
+                    .try_get_u16()
+                    .ok()
+                    .and_then(|shard| self.replica(ShardId(shard)));
+                let owned = replica.filter(|replica| replica.epoch().is_some());
+                reply.send(
+                    owned
+                        .map(|replica| Bytes::copy_from_slice(&replica.group.status().applied.to_be_bytes()))
+                        .ok_or(Bytes::from_static(b"not the owner")),
+                );
+            }
             MemberMethod::Clock if from == NodeId(0) => reply.send(Err(Bytes::from_static(b"not a member"))),
             MemberMethod::Clock => {
                 let wall_ms = self.clock().wall_ms();

@@ -1,15 +1,13 @@
-//! Status of a member: routes, readiness and the state of shards and members.
+//! Status of a member: routes and the state of shards and members.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use storage::ShardId;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::ids::{META_SHARD, NodeId, NodeInfo, NodeStatus, Route, ShardStatus, Status, shard_name};
+use crate::ids::{META_SHARD, NodeId, NodeInfo, NodeStatus, Route, ShardStatus, Status};
 use crate::member::Member;
-use crate::membership::assign;
 
 /// Time after which an owner that announces itself no more is taken for gone: three announcements.
 const OWNER_TIMEOUT: Duration = Duration::from_secs(3);
@@ -75,86 +73,39 @@ impl Member {
         self.health.without_majority(&self.others()) > self.config.isolated_after
     }
 
-    pub(crate) fn ready(&self) -> Result<(), String> {
-        if let Some(reason) = self.store_poisoned() {
-            return Err(format!("storage failed: {reason}"));
-        }
-        if self.removed() {
-            return Err(format!(
-                "removed from the cluster: node {} will not be admitted again; stop it, empty storage.dir, and start it to join under a new number",
-                self.id()
-            ));
-        }
-        if self.is_below_level() {
-            return Err(format!(
-                "this build supports feature level {}, which the cluster has passed: start a newer build",
-                self.config.supported_level
-            ));
-        }
-        if let Some(reason) = self.stopped_replica() {
-            return Err(reason);
-        }
-        if self.is_draining() {
-            return Err("draining".to_owned());
-        }
-        if self.isolated() {
-            return Err("isolated: no contact with a majority of the members".to_owned());
-        }
-        let standing = self.clock().look();
-        if standing.outside {
-            return Err(wrong_clock(standing.skew_ms));
-        }
-        let map = self.map();
-        for shard in map.all_shards() {
-            if self.table.owner(shard).is_none() {
-                return Err(format!("shard {} has no known owner", shard_name(shard)));
-            }
-        }
-        // Checked until it holds once: a later change of the placement must not take a working node out of service.
-        if self.is_stable.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        self.caught_up()?;
-        self.is_stable.store(true, Ordering::Release);
-        Ok(())
-    }
-
-    /// Checks that the placement is complete and that this member's replicas are voters of their groups.
-    fn caught_up(&self) -> Result<(), String> {
-        let map = self.map();
-        let members: Vec<NodeInfo> = map.nodes.values().cloned().collect();
-        let (shards, meta) = assign(&members, self.shard_count(), self.config.replication);
-        // The map's placement is not the one for the current members yet, so it does not show this member's share.
-        if (&map.shards, &map.meta) != (&shards, &meta) {
-            return Err("the shards are being placed".to_owned());
-        }
-        for shard in map.all_shards() {
-            let Some(placement) = map.placement(shard) else {
-                continue;
-            };
-            if !placement.replicas.contains(&self.id()) {
-                continue;
-            }
-            let complete = self.replica(shard).is_some_and(|replica| {
-                let voters = replica.group.voters();
-                voters.len() == placement.replicas.len()
-                    && placement.replicas.iter().all(|n| voters.contains(n))
-            });
-            if !complete {
-                return Err(format!("shard {} is being copied", shard_name(shard)));
-            }
-        }
-        Ok(())
-    }
-
     /// Returns the number of shards, with the meta group, that this member does not own and of whose owner no recent
     /// announcement has arrived.
     pub(crate) fn shards_without_owner(&self) -> usize {
-        let now = Instant::now();
-        let is_owned = |shard: &ShardId| {
-            self.owned_epoch(*shard).is_some() || self.table.is_announced(*shard, OWNER_TIMEOUT, now)
+        let map = self.map();
+        map.all_shards().filter(|&shard| !self.has_owner(shard)).count()
+    }
+
+    /// Returns whether this member owns the shard or its owner has announced itself recently.
+    pub(crate) fn has_owner(&self, shard: ShardId) -> bool {
+        self.owned_epoch(shard).is_some() || self.table.is_announced(shard, OWNER_TIMEOUT, Instant::now())
+    }
+
+    /// Returns the number of shards, with the meta group, that have three replicas or more, of which no more than a
+    /// majority is alive as seen from here.
+    pub(crate) fn shards_without_spare(&self) -> usize {
+        let map = self.map();
+        let has_no_spare = |shard: &ShardId| {
+            let replicas = map.placement(*shard).map_or(&[][..], |p| &p.replicas);
+            let alive = replicas.iter().filter(|&&node| self.is_alive(node)).count();
+            replicas.len() >= 3 && alive <= replicas.len() / 2 + 1
         };
-        self.map().all_shards().filter(|shard| !is_owned(shard)).count()
+        map.all_shards().filter(has_no_spare).count()
+    }
+
+    /// Returns the number of members, and of those among them that are alive as seen from here.
+    pub(crate) fn member_counts(&self) -> (usize, usize) {
+        let map = self.map();
+        let alive = map.nodes.keys().filter(|&&node| self.is_alive(node)).count();
+        (map.nodes.len(), alive)
+    }
+
+    fn is_alive(&self, node: NodeId) -> bool {
+        node == self.id() || self.health.is_up(node)
     }
 
     pub(crate) fn failed_replicas(&self) -> usize {
@@ -163,22 +114,6 @@ impl Member {
             .iter()
             .filter(|replica| replica.group.undecodable().is_some())
             .count()
-    }
-
-    /// Returns the readiness error for a replica that stopped before an entry that this build cannot decode.
-    fn stopped_replica(&self) -> Option<String> {
-        let replicas = self.all_replicas();
-        replicas.iter().find_map(|replica| {
-            let reason = replica.group.undecodable()?;
-            let shard = shard_name(replica.group.shard());
-            Some(format!(
-                "the replica of shard {shard} stopped, start a newer build: {reason}"
-            ))
-        })
-    }
-
-    fn store_poisoned(&self) -> Option<String> {
-        self.store.poisoned()
     }
 
     pub(crate) fn status(&self) -> Status {
@@ -197,7 +132,7 @@ impl Member {
                     id: node.id,
                     addr: node.addr.clone(),
                     supported_level: node.supported_level,
-                    alive: node.id == me || self.health.is_up(node.id),
+                    alive: self.is_alive(node.id),
                     draining: if node.id == me {
                         self.is_draining()
                     } else {
@@ -232,14 +167,4 @@ impl Member {
             local: self.replica(shard).map(|replica| replica.group.status()),
         }
     }
-}
-
-/// Returns the readiness error for a clock that is too far from the majority's.
-fn wrong_clock(skew_ms: Option<i64>) -> String {
-    let how = match skew_ms {
-        Some(skew_ms) if skew_ms < 0 => format!("{} ms behind the majority's", skew_ms.unsigned_abs()),
-        Some(skew_ms) => format!("{skew_ms} ms ahead of the majority's"),
-        None => "too far from the majority's by an unknown amount".to_owned(),
-    };
-    format!("the clock is {how}: this node owns no shards until it is corrected")
 }

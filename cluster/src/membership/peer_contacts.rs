@@ -2,7 +2,7 @@
 //!
 //! A member's address in the map changes by an entry in the meta group's log, which needs a majority of connected
 //! members. If all nodes, or a majority, restart with new addresses, there is none. Therefore the addresses of the map,
-//! of `cluster.join` and those reported by contacted members are *hints*. Each hint is contacted with a single call,
+//! of `cluster.seeds` and those reported by contacted members are *hints*. Each hint is contacted with a single call,
 //! and the node at that address returns its id and its own address. Only an address that a member reports of itself is
 //! dialled in place of the map's; the addresses that it reports of others become hints.
 //!
@@ -104,8 +104,8 @@ impl PeerContacts {
     }
 
     /// Returns every address at which a member may be reachable, except `me`.
-    pub(crate) fn all_hints(&self, map: &ClusterMap, join: &[String], me: &str) -> BTreeSet<String> {
-        let mut hints: BTreeSet<String> = join.iter().cloned().collect();
+    pub(crate) fn all_hints(&self, map: &ClusterMap, seeds: &[String], me: &str) -> BTreeSet<String> {
+        let mut hints: BTreeSet<String> = seeds.iter().cloned().collect();
         hints.extend(map.nodes.values().map(|info| info.addr.clone()));
         hints.extend(self.dialled(map).into_iter().map(|(_, addr)| addr));
         hints.extend(self.known.lock().hints.iter().cloned());

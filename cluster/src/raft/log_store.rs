@@ -9,6 +9,7 @@
 //! therefore use the in-memory [`UnflushedLog`] first. Votes and truncations wait for their fsync, in the same queue as
 //! the appends: a vote that overtakes an append can lose committed entries.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, Range, RangeBounds};
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use futures::{Stream, StreamExt, stream};
 use openraft::OptionalSend;
+use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use parking_lot::Mutex;
 use storage::{Durability, HardKey, RaftLog};
@@ -71,6 +73,40 @@ impl LogStore {
         Ok(LogStore {
             shared: Arc::new(shared),
         })
+    }
+
+    /// Makes `node` the only voter of a group whose other replicas are lost: appends a membership of this node alone,
+    /// in a term of its own. Every entry before it counts as committed once the group has elected this node. Returns
+    /// the index of the last entry that the log had, when the disk has the new one.
+    ///
+    /// # Errors
+    /// If the disk cannot be read or written.
+    pub(crate) async fn make_sole_voter(log: RaftLog, node: u64) -> Result<u64, io::Error> {
+        let (vote, last) = {
+            let store = LogStore::open(log.clone())?;
+            let tail = store.shared.tail.lock();
+            (tail.vote, tail.last)
+        };
+        let voted = vote.map_or(0, |vote| vote.leader_id.term);
+        let term = voted.max(last.map_or(0, |last| last.leader_id.term)) + 1;
+        let end = last.map_or(0, |last| last.index);
+        let entry = Entry::new_membership(
+            LogId::new_term_index(term, end + 1),
+            openraft::Membership::new_with_defaults(vec![BTreeSet::from([node])], [node]),
+        );
+        let (done, voted) = completion();
+        // Before the entry: an entry of a term newer than the vote would belong to a leader that nobody elected.
+        log.put_hard(
+            HardKey::Vote,
+            codec::encode(&Vote::new(term, node))?,
+            Durability::Synced,
+            Some(done),
+        );
+        let (done, appended) = completion();
+        log.append(vec![(end + 1, codec::encode(&entry)?)], done);
+        wait(voted).await?;
+        wait(appended).await?;
+        Ok(end)
     }
 
     /// Returns a receiver of the first index that is not on disk; all lower entries are.

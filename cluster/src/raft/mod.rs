@@ -21,6 +21,7 @@ mod tally;
 mod unflushed_log;
 
 pub(crate) use group::{Group, GroupDeps};
+pub(crate) use log_store::LogStore;
 pub(crate) use rpc_server::RpcServer;
 pub(crate) use snapshot::Imports;
 pub(crate) use state_machine::ApplyObserver;

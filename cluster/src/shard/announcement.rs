@@ -31,6 +31,8 @@ pub(crate) enum MemberMethod {
     Synced = 0xff07,
     /// Request for the wall clock of a member; see the clock exchange of [`member`](crate::member).
     Clock = 0xff08,
+    /// Request to the owner of a shard (`u16`) for its applied index (`u64`). A position to compare with, not a proof.
+    GetApplied = 0xff09,
 }
 
 /// Announcement of a member about itself.
@@ -61,6 +63,7 @@ impl MemberMethod {
             MemberMethod::ForwardMapChange,
             MemberMethod::Synced,
             MemberMethod::Clock,
+            MemberMethod::GetApplied,
         ]
         .into_iter()
         .find(|&method| method as u16 == number)

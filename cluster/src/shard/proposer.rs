@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use storage::{ShardId, Store};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::batch_codec;
@@ -116,6 +117,7 @@ impl Proposer {
             reached_ms: stamp.reached_ms,
             commands: batch_codec::pack(batch),
         };
+        let began = Instant::now();
         // Biased: an outcome that has arrived is never reported as unknown because the epoch ends in the same moment.
         // Cancelling the proposal does not withdraw the entry; it may still be committed, hence `Unknown`.
         let result = tokio::select! {
@@ -123,7 +125,8 @@ impl Proposer {
             result = self.group.propose(proposal) => result,
             () = self.over.cancelled() => Err(ProposeError::Unknown),
         };
-        self.metrics.proposed(batch.len(), result.is_ok());
+        self.metrics
+            .proposed(batch.len(), result.is_ok(), began.elapsed());
         match result? {
             (index, ProposalResult::Outcomes(outcomes)) => Ok(BatchResult { index, outcomes }),
             (_, ProposalResult::StaleEpoch) => Err(ProposeError::NotOwner),

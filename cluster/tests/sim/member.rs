@@ -45,6 +45,10 @@ pub(crate) struct Member {
     sync_delay: Duration,
     activations: Arc<Mutex<Vec<Activation>>>,
     clocks: Arc<Clocks>,
+    /// The first start of the first member has no other seeds, so that it waits for nobody.
+    pub(crate) is_first_alone: Cell<bool>,
+    /// The next start makes the member the only one of its cluster.
+    pub(crate) recovers: Cell<bool>,
     /// Newest command kind of the member's build, from its next start.
     pub(crate) newest_kind: Cell<u8>,
     /// Feature level that the member's build supports, from its next start.
@@ -87,6 +91,8 @@ impl Member {
             sync_delay,
             activations: activations.clone(),
             clocks: clocks.clone(),
+            is_first_alone: Cell::new(true),
+            recovers: Cell::new(false),
             newest_kind: Cell::new(machine::NEW_KIND),
             supported_level: Cell::new(FeatureLevel::SUPPORTED),
         }
@@ -96,10 +102,12 @@ impl Member {
     pub(crate) async fn start(&self) -> Result<(), cluster::Error> {
         let life = self.lives.get() + 1;
         self.lives.set(life);
+        let is_alone = life == 1 && self.node == NodeId(1) && self.is_first_alone.get();
         let config = Config {
             advertise: self.network.addr(self.node),
-            bootstrap: self.node == NodeId(1),
-            join: (1..=3).map(|id| self.network.addr(NodeId(id))).collect(),
+            seeds: (1..=if is_alone { 1 } else { 3 })
+                .map(|id| self.network.addr(NodeId(id)))
+                .collect(),
             zone: String::new(),
             shards: SHARDS,
             replication: 3,
@@ -109,6 +117,7 @@ impl Member {
             snapshot_rate: 64 << 20,
             isolated_after: Duration::from_secs(10),
             trust_disks: false,
+            unsafe_recover: self.recovers.get(),
             fsync: true,
             drain_deadline: Duration::from_secs(10),
             supported_level: self.supported_level.get(),

@@ -89,6 +89,141 @@ fn owner_of_the_first(members: &[Cluster; 3]) -> (usize, &Cluster) {
 }
 
 #[test]
+fn members_with_the_same_seeds_start_one_cluster_in_any_order() {
+    for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2]] {
+        simulate(async |simulation| {
+            simulation.members[0].is_first_alone.set(false);
+            let starts = order.map(|position| {
+                let simulation = simulation.clone();
+                async move {
+                    tokio::time::sleep(Duration::from_secs(3) * u32::from(position == order[2])).await;
+                    simulation.members[position].start().await.unwrap();
+                }
+            });
+            futures::future::join_all(starts).await;
+            let members: Vec<Cluster> = simulation.members.iter().filter_map(|m| m.running()).collect();
+            eventually("three members", || {
+                members.iter().all(|m| m.ready().is_ok() && m.nodes().len() == 3)
+            })
+            .await;
+            assert!(
+                members
+                    .iter()
+                    .all(|m| m.status().cluster == members[0].status().cluster)
+            );
+            send_to_all(&simulation).await;
+        });
+    }
+}
+
+#[test]
+fn the_first_seed_with_an_empty_disk_starts_no_second_cluster() {
+    simulate(async |simulation| {
+        let first = &simulation.members[0];
+        let empty = first.disk.copy();
+        let [_, second, _] = three(&simulation).await;
+        send_to_all(&simulation).await;
+        for member in simulation.members.iter() {
+            member.crash(0);
+        }
+        first.disk.put_back(&empty);
+        // The others are silent: they may be members with all messages.
+        match first.start().await {
+            Err(cluster::Error::SilentSeeds { silent, .. }) => assert_eq!(silent.len(), 2),
+            other => panic!("{other:?}"),
+        }
+        let cluster = second.status().cluster;
+        for member in &simulation.members[1..] {
+            member.start().await.unwrap();
+        }
+        first.crash(0);
+        first.start().await.unwrap();
+        let joined = first.running().unwrap();
+        assert_eq!(joined.status().cluster, cluster);
+        assert_eq!(joined.node_id(), NodeId(4), "a lost disk is a new member");
+    });
+}
+
+#[test]
+fn survivor_of_a_lost_majority_continues_alone() {
+    simulate(async |simulation| {
+        three(&simulation).await;
+        send_to_all(&simulation).await;
+        let [first, second, third] = &simulation.members[..] else {
+            unreachable!("a simulation has three members")
+        };
+        third.crash(0);
+        third.recovers.set(true);
+        match third.start().await {
+            Err(cluster::Error::RecoveryRefused { reason }) => assert!(reason.contains("runs"), "{reason}"),
+            other => panic!("two members run: {other:?}"),
+        }
+        first.crash(0);
+        second.crash(0);
+        third.crash(0);
+        third.start().await.unwrap();
+        let alone = third.running().unwrap();
+        eventually("the only member", || {
+            alone.nodes().len() == 1 && alone.ready().is_ok()
+        })
+        .await;
+        send_to_all(&simulation).await;
+        // Recovered once, and then an ordinary member of an ordinary cluster.
+        third.recovers.set(false);
+        third.crash(0);
+        third.start().await.unwrap();
+        send_to_all(&simulation).await;
+        // A lost one that comes back is no member any more; with an empty disk it is a new one.
+        second.start().await.unwrap();
+        let back = second.running().unwrap();
+        eventually("the removal of the lost member", || back.removed()).await;
+        second.crash(0);
+        second.disk.put_back(&storage::MemoryDisk::new());
+        second.start().await.unwrap();
+        let grown = || third.running().unwrap().nodes().len() == 2;
+        eventually("a new member", grown).await;
+        send_to_all(&simulation).await;
+        eventually("equal replicas", || {
+            crate::invariants::replicas_are_equal(&simulation)
+        })
+        .await;
+    });
+}
+
+/// Log index up to which each shard is applied on a member.
+fn applied(member: &Cluster) -> Vec<u64> {
+    let shards = member.status().shards;
+    shards
+        .iter()
+        .map(|shard| shard.local.as_ref().map_or(0, |local| local.applied))
+        .collect()
+}
+
+#[test]
+fn restarted_member_is_ready_after_its_replicas_have_caught_up() {
+    simulate(async |simulation| {
+        let [first, second, _] = three(&simulation).await;
+        let third = &simulation.members[2];
+        third.crash(0);
+        for _ in 0..400 {
+            send_to_all(&simulation).await;
+        }
+        third.start().await.unwrap();
+        let third = third.running().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while third.ready().is_err() {
+            assert!(Instant::now() < deadline, "{:?}", third.ready());
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let furthest = applied(&first).into_iter().zip(applied(&second));
+        for (shard, (own, (first, second))) in applied(&third).into_iter().zip(furthest).enumerate() {
+            let lag = first.max(second).saturating_sub(own);
+            assert!(lag <= 200, "ready, and shard {shard} lacks {lag} entries");
+        }
+    });
+}
+
+#[test]
 fn member_with_a_failed_disk_steps_down_and_others_take_over() {
     simulate(async |simulation| {
         let members = three(&simulation).await;

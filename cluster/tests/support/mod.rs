@@ -65,8 +65,7 @@ pub(crate) fn config(addr: &str) -> Config {
     Config {
         advertise: addr.to_owned(),
         zone: String::new(),
-        bootstrap: false,
-        join: Vec::new(),
+        seeds: Vec::new(),
         shards: SHARDS,
         replication: 3,
         heartbeat: Duration::from_millis(300),
@@ -75,6 +74,7 @@ pub(crate) fn config(addr: &str) -> Config {
         snapshot_rate: 64 << 20,
         isolated_after: Duration::from_secs(10),
         trust_disks: false,
+        unsafe_recover: false,
         fsync: true,
         drain_deadline: Duration::from_secs(10),
         supported_level: FeatureLevel::SUPPORTED,
@@ -96,21 +96,21 @@ pub(crate) async fn eventually(what: &str, mut done: impl AsyncFnMut() -> bool) 
     }
 }
 
-/// One member that bootstrapped, and `others` that joined it.
+/// One member that bootstrapped alone, and `others` that joined it.
 pub(crate) async fn grow(directory: &tempfile::TempDir, others: usize) -> Vec<Member> {
     let first = reserved_addr();
-    let bootstrap = Config {
-        bootstrap: true,
+    let alone = Config {
+        seeds: vec![first.clone()],
         ..config(&first)
     };
-    let mut members = vec![Member::start(directory.path().join("1"), &first, bootstrap).await];
+    let mut members = vec![Member::start(directory.path().join("1"), &first, alone).await];
     for shard in (0..SHARDS).map(ShardId) {
         members[0].write(shard, "written alone").await;
     }
     for number in 0..others {
         let addr = reserved_addr();
         let join = Config {
-            join: vec![first.clone()],
+            seeds: vec![first.clone()],
             ..config(&addr)
         };
         members.push(Member::start(directory.path().join((number + 2).to_string()), &addr, join).await);
@@ -195,10 +195,13 @@ impl Member {
     }
 
     /// Starts again on the same disk, listening at `addr`, with other hints for the way to the cluster.
-    pub(crate) async fn restart_with(self, addr: &str, join: Vec<String>) -> Member {
+    pub(crate) async fn restart_with(self, addr: &str, seeds: Vec<String>) -> Member {
         let path = self.path.clone();
         self.stop().await;
-        let config = Config { join, ..config(addr) };
+        let config = Config {
+            seeds,
+            ..config(addr)
+        };
         Member::start(path, addr, config).await
     }
 

@@ -38,14 +38,17 @@ impl Dev {
             ("server.web", "chat".into()),
             ("storage.dir", data.display().to_string().into()),
             ("auth.dev_tokens", true.into()),
-            ("cluster.bootstrap", true.into()),
             ("cluster.listen", format!("127.0.0.1:{between}").into()),
             (
                 "mqtt.listen",
                 format!("127.0.0.1:{}", mqtt_port(http.port())).into(),
             ),
         ];
-        let config = configure(preset, None, set)?;
+        let mut config = configure(preset, None, set)?;
+        if config.cluster.seeds.is_empty() {
+            // Alone, whatever its address is.
+            config.cluster.seeds = vec![config.cluster.advertised().to_owned()];
+        }
         let dir = config.storage.dir.clone();
         let page = config.server.web == WebPages::Chat;
         let running = serve(config).await?;

@@ -134,10 +134,12 @@ impl LocalCluster {
     /// Writes the configuration of a node, and checks it as the node does.
     fn write_config(&self, plan: &ClusterPlan, plans: &[ClusterPlan]) -> Result<Config, Error> {
         std::fs::create_dir_all(&plan.dir)?;
-        // All other nodes, because any of them may be down at a restart.
-        let others: Vec<_> = plans
+        // Started one after another, so that each gets the number of its plan: the first waits for nobody. The others
+        // have all, because any of them may be down at a restart.
+        let count = if plan.id == 1 { 1 } else { plans.len() };
+        let seeds: Vec<_> = plans
             .iter()
-            .filter(|other| other.id != plan.id)
+            .take(count)
             .map(|other| other.advertised.as_str())
             .collect();
         let web_nodes: Vec<_> = plans
@@ -152,8 +154,7 @@ impl LocalCluster {
             "cluster": {
                 "listen": plan.between,
                 "advertise": plan.advertised,
-                "bootstrap": plan.id == 1,
-                "join": if plan.id == 1 { vec![] } else { others },
+                "seeds": seeds,
             },
             "storage": { "dir": plan.dir.join("data").display().to_string() },
         });

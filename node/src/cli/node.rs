@@ -21,6 +21,11 @@ pub(super) struct NodeArgs {
     /// afterwards: such a member has otherwise lost votes or messages that it had acknowledged, and is refused.
     #[arg(long)]
     accept_older_disks: bool,
+    /// Makes this node the only member of its cluster, after a majority of the nodes was lost for good. LOSES every
+    /// acknowledged message that only the lost nodes had. Refused while another member runs. The lost nodes are never
+    /// admitted again; start without it afterwards, and add new nodes.
+    #[arg(long)]
+    unsafe_recover: bool,
     /// Stops when standard input ends, so that a node of a local cluster ends with its parent.
     #[arg(long, hide = true)]
     with_parent: bool,
@@ -53,6 +58,7 @@ impl NodeArgs {
         let config = configure(Vec::new(), Some(&self.config), set)?;
         Ok(Config {
             accept_older_disks: self.accept_older_disks,
+            unsafe_recover: self.unsafe_recover,
             ..config
         })
     }
@@ -75,7 +81,7 @@ mod tests {
     fn older_disks_are_accepted_only_by_the_flag_of_this_start() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("node.toml");
-        std::fs::write(&path, "[cluster]\nbootstrap = true\n").unwrap();
+        std::fs::write(&path, "[cluster]\nseeds = [\"127.0.0.1:9080\"]\n").unwrap();
         let accepts = |flags: &[&str]| {
             let line = ["node", "--dev", "--config", path.to_str().unwrap()];
             let line = line.iter().chain(flags);

@@ -18,11 +18,10 @@ section! {
         /// Failure domain, such as a rack or zone. Replicas of a shard are placed in different zones if possible.
         /// Empty: the node is a zone of its own.
         zone: String = String::new(),
-        /// Start a new cluster if the data directory is new. Set on one node only.
-        bootstrap: bool = false,
-        /// Addresses of other nodes. A node with a new data directory asks them for admission; every other node asks
-        /// them at its start for changed addresses of members.
-        join: Vec<String> = Vec::new(),
+        /// Addresses of the first nodes for each other, the same on all nodes. With a new data directory, the node with
+        /// the first address starts a cluster once the others have answered, and every other node joins. Afterwards
+        /// they help to find members whose addresses changed.
+        seeds: Vec<String> = Vec::new(),
         /// Number of shards, fixed when a cluster is started. More shards cost more: 256 cost a third of the
         /// throughput.
         shards: u16 = 32,
@@ -60,10 +59,10 @@ impl ClusterConfig {
             }
             Ok(_) => {}
         }
-        for peer in &self.join {
-            if !peer.contains(':') {
+        for seed in &self.seeds {
+            if !seed.contains(':') {
                 problems.add(
-                    "cluster.join",
+                    "cluster.seeds",
                     "must contain addresses with a port, like 10.0.0.1:9080",
                 );
             }

@@ -143,6 +143,7 @@ pub fn load(sources: &ConfigSources<'_>) -> Result<Config, Problems> {
         storage: section("storage", &mut tables, &mut problems),
         telemetry: section("telemetry", &mut tables, &mut problems),
         accept_older_disks: false,
+        unsafe_recover: false,
         #[cfg(feature = "test-tuning")]
         tuning: section("tuning", &mut tables, &mut problems),
         #[cfg(not(feature = "test-tuning"))]

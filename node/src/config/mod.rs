@@ -73,6 +73,9 @@ pub struct Config {
     /// no setting: a node must not start so by a forgotten line of its file.
     #[serde(skip)]
     pub accept_older_disks: bool,
+    /// Makes this node the only member of its cluster after a majority was lost for good. A flag of one start, too.
+    #[serde(skip)]
+    pub unsafe_recover: bool,
     /// Constants that only tests change.
     #[cfg_attr(not(feature = "test-tuning"), serde(skip))]
     #[cfg_attr(feature = "test-tuning", serde(default))]
@@ -230,8 +233,8 @@ mod tests {
 
     #[test]
     fn lists_can_be_set_from_the_command_line() {
-        let config = set(&[("cluster.join", "[\"10.0.0.1:9080\",\"10.0.0.2:9080\"]")]).unwrap();
-        assert_eq!(config.cluster.join, ["10.0.0.1:9080", "10.0.0.2:9080"]);
+        let config = set(&[("cluster.seeds", "[\"10.0.0.1:9080\",\"10.0.0.2:9080\"]")]).unwrap();
+        assert_eq!(config.cluster.seeds, ["10.0.0.1:9080", "10.0.0.2:9080"]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::section::SECTIONS;
 
 /// Former names that resemble their successors too little to find them.
-const FORMER: [(&str, &str); 17] = [
+const FORMER: [(&str, &str); 19] = [
     ("hooks", "webhook"),
     ("server.http", "server.listen"),
     ("limits.outbox_bytes", "limits.outbound_queue_size"),
@@ -21,6 +21,8 @@ const FORMER: [(&str, &str); 17] = [
     ("auth.jwks_file", "auth.key_file"),
     ("session.ping_ms", "session.idle_timeout"),
     ("session.ping_interval", "session.idle_timeout"),
+    ("cluster.bootstrap", "cluster.seeds"),
+    ("cluster.join", "cluster.seeds"),
 ];
 
 /// Former names without a successor, for which the nearest name would mislead, each with the end of its message.

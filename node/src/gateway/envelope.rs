@@ -1,7 +1,8 @@
 //! Middleware for every HTTP request: request id, CORS, `HEAD`, HTTP/1.0 responses and `nosniff`.
 
+use std::rc::Rc;
+
 use actix_cors::Cors;
-use actix_web::Error;
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{
@@ -9,9 +10,12 @@ use actix_web::http::header::{
 };
 use actix_web::http::{ConnectionType, Method, Version};
 use actix_web::middleware::Next;
+use actix_web::{Error, web};
 use tracing::Instrument;
 
 use crate::config::ServerConfig;
+use crate::session::WorkerContext;
+use crate::telemetry::metrics::HttpLabels;
 
 /// Header with the id of a request, in requests and responses.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -55,11 +59,24 @@ pub(super) async fn identify<B: MessageBody>(
             head.no_chunking(true);
             head.set_connection_type(ConnectionType::Close);
         }
+        count(&response);
         tracing::debug!(%method, path, status = response.status().as_u16(), "answered");
         Ok(response)
     }
     .instrument(span)
     .await
+}
+
+/// Counts an answered request by its route.
+fn count<B>(response: &ServiceResponse<B>) {
+    let request = response.request();
+    if let Some(worker) = request.app_data::<web::Data<Rc<WorkerContext>>>() {
+        let labels = HttpLabels {
+            route: request.match_pattern().unwrap_or_default(),
+            status: response.status().as_u16(),
+        };
+        worker.metrics.http_requests.get_or_create(&labels).inc();
+    }
 }
 
 /// Builds the CORS rules. Tokens travel in a header and never in cookies, so an allowed origin gains no access by

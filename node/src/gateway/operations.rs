@@ -116,13 +116,9 @@ async fn metrics(
     if !operator(&request, &worker) {
         return unauthorized();
     }
-    // They follow from the state of many parts, so they are determined by the scrape and not by each change.
+    // It follows from the state of many parts, so it is determined by the scrape and not by each change.
     let ready = readiness(worker.order(), &cluster).is_ok();
     worker.metrics.ready.set(i64::from(ready));
-    let failed = i64::try_from(cluster.failed_replicas()).unwrap_or(i64::MAX);
-    worker.metrics.replicas_failed.set(failed);
-    let unowned = i64::try_from(cluster.shards_without_owner()).unwrap_or(i64::MAX);
-    worker.metrics.shards_without_owner.set(unowned);
     HttpResponse::Ok()
         .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
         .body(figures.render())

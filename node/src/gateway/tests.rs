@@ -57,7 +57,7 @@ impl TestNode {
         config.server.threads = 1;
         config.auth.dev_tokens = true;
         config.cluster.listen = "127.0.0.1:0".to_owned();
-        config.cluster.bootstrap = true;
+        config.cluster.seeds = vec![config.cluster.listen.clone()];
         config.cluster.shards = 2;
         config.storage.dir = dir.path().join("data").display().to_string();
         config.storage.cache_size = HumanSize::mib(4);

@@ -144,7 +144,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         limiter.register(registry);
         greetings.register(registry);
         service.register(registry);
-        cluster.metrics().register(registry);
+        cluster.register_metrics(registry);
         transport.register(registry);
         store.metrics().register(registry);
         posts.register(registry);
@@ -356,8 +356,11 @@ async fn start_cluster(
             }
         };
         if !advertises {
-            // The bound address, since port 0 lets the system choose one.
+            // The bound address, since port 0 lets the system choose one; also for a node that is its own seed.
             member.advertise = transport.local_addr().to_string();
+            for seed in member.seeds.iter_mut().filter(|seed| **seed == listen) {
+                seed.clone_from(&member.advertise);
+            }
         }
         let metrics = transport.metrics().clone();
         let machine = Arc::new(ShardStateMachine);

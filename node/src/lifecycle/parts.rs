@@ -30,8 +30,7 @@ impl From<&Config> for cluster::Config {
         cluster::Config {
             advertise: member.advertised().to_owned(),
             zone: member.zone.clone(),
-            bootstrap: member.bootstrap,
-            join: member.join.clone(),
+            seeds: member.seeds.clone(),
             shards: member.shards,
             replication: member.replication,
             heartbeat: (election_min / 2).min(MAX_HEARTBEAT),
@@ -41,6 +40,7 @@ impl From<&Config> for cluster::Config {
             snapshot_rate: member.snapshot_rate.0,
             isolated_after: config.tuning.quorum_loss_timeout.0,
             trust_disks: config.accept_older_disks,
+            unsafe_recover: config.unsafe_recover,
             fsync: config.storage.fsync,
             drain_deadline: config.server.drain_timeout.0,
             supported_level: FeatureLevel::SUPPORTED,

@@ -110,9 +110,8 @@ impl ShardDeps {
     pub(crate) fn outbox_lag(&self, shard: ShardId, oldest_ms: i64) {
         let mut outbox = self.outbox.lock();
         outbox.insert(shard, oldest_ms);
-        self.client
-            .metrics
-            .outbox_oldest_ms
-            .set(outbox.values().copied().max().unwrap_or(0));
+        let oldest_ms = outbox.values().copied().max().unwrap_or(0);
+        #[expect(clippy::cast_precision_loss, reason = "ages stay far below 2^53 ms")]
+        self.client.metrics.outbox_oldest.set(oldest_ms as f64 / 1_000.0);
     }
 }

@@ -1,5 +1,7 @@
 //! Metrics of the conversation side.
 
+use std::sync::atomic::AtomicU64;
+
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -31,7 +33,8 @@ pub(crate) struct ConversationMetrics {
     pub(crate) worker_overflows: Counter,
     pub(crate) reads: Counter,
     pub(crate) reads_refused: Counter,
-    pub(crate) outbox_oldest_ms: Gauge,
+    /// Age of the oldest outbox entry of all shards, in seconds.
+    pub(crate) outbox_oldest: Gauge<f64, AtomicU64>,
     pub(crate) retention_steps: Counter,
     pub(crate) webhook_delivered: Counter,
     pub(crate) hooks_dropped: Counter,
@@ -166,9 +169,9 @@ impl ConversationMetrics {
             self.worker_overflows.clone(),
         );
         r.register(
-            "outbox_oldest_ms",
-            "Age of the oldest unacknowledged outbox entry",
-            self.outbox_oldest_ms.clone(),
+            "outbox_oldest_seconds",
+            "Age of the oldest unacknowledged outbox entry, in seconds",
+            self.outbox_oldest.clone(),
         );
         r.register(
             "retention_steps",

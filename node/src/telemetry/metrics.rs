@@ -12,8 +12,10 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use protocol::{CloseCode, ErrorCode};
 
+use super::process::ProcessCollector;
+
 /// Metrics registry of a node; components register at the start.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct MetricsRegistry {
     registry: Arc<Mutex<Registry>>,
 }
@@ -23,10 +25,6 @@ pub struct MetricsRegistry {
 pub struct ServerMetrics {
     /// 1 while the node is ready, as `/readyz` reports it. Set by each scrape.
     pub ready: Gauge,
-    /// Replicas that stopped before an undecodable entry. Set by each scrape.
-    pub replicas_failed: Gauge,
-    /// Shards without an owner as this node sees it. Set by each scrape.
-    pub shards_without_owner: Gauge,
     /// Open sessions, including unauthenticated ones.
     pub sessions: Gauge,
     /// Commands in the backlogs of all sessions.
@@ -57,10 +55,21 @@ pub struct ServerMetrics {
     /// Ephemeral events dropped for slow clients.
     pub dropped: Counter,
     pub auth_failures: Counter,
+    /// HTTP requests answered, by route and status.
+    pub http_requests: Family<HttpLabels, Counter>,
     /// Open connections by protocol, the native one aside.
     pub gateway_connections: Family<GatewayLabels, Gauge>,
     /// Frames without a meaning by protocol, which the gateways ignore.
     pub gateway_frames_ignored: Family<GatewayLabels, Counter>,
+}
+
+/// Labels of an answered HTTP request.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct HttpLabels {
+    /// Pattern of the route, such as `/v1/users/{u}`; empty without one. Paths are chosen by clients, and each would be
+    /// a series.
+    pub route: String,
+    pub status: u16,
 }
 
 /// Label with the name of a gateway, such as `cable`.
@@ -107,6 +116,17 @@ pub struct ErrorLabel(pub &'static str);
 
 // === impl MetricsRegistry ===
 
+impl Default for MetricsRegistry {
+    fn default() -> MetricsRegistry {
+        let mut registry = Registry::default();
+        // Without the prefix: dashboards for any program ask for these names.
+        registry.register_collector(Box::new(ProcessCollector));
+        MetricsRegistry {
+            registry: Arc::new(Mutex::new(registry)),
+        }
+    }
+}
+
 impl MetricsRegistry {
     /// Registers the metrics of a component under the prefix `rookery_`.
     pub fn register(&self, part: impl FnOnce(&mut Registry)) {
@@ -129,8 +149,6 @@ impl Default for ServerMetrics {
     fn default() -> Self {
         ServerMetrics {
             ready: Gauge::default(),
-            replicas_failed: Gauge::default(),
-            shards_without_owner: Gauge::default(),
             sessions: Gauge::default(),
             session_backlog: Gauge::default(),
             sessions_detached: Gauge::default(),
@@ -150,6 +168,7 @@ impl Default for ServerMetrics {
             resyncs: Counter::default(),
             dropped: Counter::default(),
             auth_failures: Counter::default(),
+            http_requests: Family::default(),
             gateway_connections: Family::default(),
             gateway_frames_ignored: Family::default(),
         }
@@ -188,16 +207,6 @@ impl ServerMetrics {
             "ready",
             "1 while the node accepts clients, as /readyz reports it",
             self.ready.clone(),
-        );
-        registry.register(
-            "replicas_failed",
-            "Replicas on this node that stopped before an entry that this build cannot decode",
-            self.replicas_failed.clone(),
-        );
-        registry.register(
-            "shards_without_owner",
-            "Shards, with the meta group, whose owner has not announced itself to this node for 3 s",
-            self.shards_without_owner.clone(),
         );
         registry.register("sessions", "Open sessions", self.sessions.clone());
         registry.register(
@@ -265,6 +274,11 @@ impl ServerMetrics {
             self.dropped.clone(),
         );
         registry.register("auth_failures", "Tokens refused", self.auth_failures.clone());
+        registry.register(
+            "http_requests",
+            "HTTP requests answered, by route and status; a WebSocket counts when it opens",
+            self.http_requests.clone(),
+        );
         registry.register(
             "gateway_connections",
             "Open connections, by gateway",

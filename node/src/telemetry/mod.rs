@@ -1,6 +1,7 @@
 //! Telemetry of the node: logging and metrics.
 
 mod conversation_metrics;
+mod process;
 mod user_metrics;
 
 pub mod logging;

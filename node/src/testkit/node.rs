@@ -131,7 +131,7 @@ pub fn config(dir: &Path) -> Config {
     config.tuning.shutdown_timeout = HumanDuration::millis(1_000);
     config.auth.dev_tokens = true;
     config.cluster.listen = "127.0.0.1:0".to_owned();
-    config.cluster.bootstrap = true;
+    config.cluster.seeds = vec![config.cluster.listen.clone()];
     config.cluster.shards = 4;
     config.storage.dir = dir.join("data").display().to_string();
     config.storage.cache_size = HumanSize::mib(4);

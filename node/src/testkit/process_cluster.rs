@@ -66,15 +66,11 @@ impl ProcessCluster {
         for (at, (http, listen)) in http.iter().zip(between).enumerate() {
             let dir = cluster._dir.path().join(format!("node-{}", at + 1));
             std::fs::create_dir(&dir).unwrap();
-            let how = match at {
-                0 => "bootstrap = true".to_owned(),
-                _ => format!("join = [\"{}\"]", between[0]),
-            };
             let (mqtt, data) = (reserved_addr(), dir.join("data"));
             let settings = format!(
                 "[server]\nlisten = \"{http}\"\nthreads = 1\n[mqtt]\nlisten = \"{mqtt}\"\n[cluster]\n\
-                 listen = \"{listen}\"\n{how}\nshards = 4\nelection_timeout = \"1s\"\n{}dir = {:?}\n",
-                SETTINGS, data
+                 listen = \"{listen}\"\nseeds = [\"{}\"]\nshards = 4\nelection_timeout = \"1s\"\n{}dir = {:?}\n",
+                between[0], SETTINGS, data
             );
             std::fs::write(dir.join("node.toml"), settings).unwrap();
             let mut node = NodeProcess {

@@ -77,7 +77,7 @@ impl ServiceCluster {
                 ..Settings::from(&config)
             };
             change(&mut settings);
-            let node = ServiceNode::start(&cluster.network, NodeId(id), nodes, settings).await;
+            let node = ServiceNode::start(&cluster.network, NodeId(id), settings).await;
             cluster.nodes.push(node);
         }
         let all = usize::try_from(nodes).unwrap();
@@ -161,7 +161,7 @@ impl ServiceCluster {
 }
 
 impl ServiceNode {
-    async fn start(network: &SimNetworkHandle, id: NodeId, nodes: u64, settings: Settings) -> ServiceNode {
+    async fn start(network: &SimNetworkHandle, id: NodeId, settings: Settings) -> ServiceNode {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -170,8 +170,7 @@ impl ServiceNode {
         let service = ChatService::start(settings, runtime.handle().clone());
         let config = cluster::Config {
             advertise: network.addr(id),
-            bootstrap: id == NodeId(1),
-            join: (1..=nodes).map(|id| network.addr(NodeId(id))).collect(),
+            seeds: vec![network.addr(NodeId(1))],
             shards: SHARDS,
             tuning: ClusterTuning {
                 transfer_delay: Duration::from_secs(1),

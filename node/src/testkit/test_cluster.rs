@@ -31,13 +31,12 @@ impl TestCluster {
             change(config);
         };
         let first = Node::with(settings).await;
-        let join = first.running.cluster().nodes()[0].addr.clone();
+        let seed = first.running.cluster().nodes()[0].addr.clone();
         let mut nodes = vec![first];
         for _ in 0..2 {
             let node = Node::with(|config| {
                 settings(config);
-                config.cluster.bootstrap = false;
-                config.cluster.join = vec![join.clone()];
+                config.cluster.seeds = vec![seed.clone()];
             });
             nodes.push(node.await);
         }

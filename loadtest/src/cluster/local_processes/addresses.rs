@@ -13,7 +13,7 @@ const SECOND: u16 = 50;
 // === impl LocalProcesses: addresses ===
 
 impl LocalProcesses {
-    /// Switches nodes between their two addresses, from their next start on. With `hint`, `cluster.join` of every node
+    /// Switches nodes between their two addresses, from their next start on. With `hint`, `cluster.seeds` of every node
     /// names the current addresses of the others.
     pub(crate) fn change_addresses(&self, ids: &[u64], hint: bool) -> Result<(), Error> {
         for id in ids {
@@ -22,10 +22,10 @@ impl LocalProcesses {
                 moved.insert(*id);
             }
         }
-        // All nodes are configured anew: those that stay need the changed addresses of the others in `join`.
+        // All nodes are configured anew: those that stay need the changed addresses of the others among the seeds.
         for node in &self.nodes {
             let others = self.nodes.iter().filter(|other| other.id != node.id);
-            let join: Vec<Value> = others
+            let seeds: Vec<Value> = others
                 .map(|other| Value::String(self.advertised(other.id).to_string()))
                 .collect();
             self.configure(node.id, |cluster| {
@@ -34,7 +34,7 @@ impl LocalProcesses {
                 cluster.insert("listen".to_owned(), Value::String(listen));
                 cluster.insert("advertise".to_owned(), Value::String(advertised));
                 if hint {
-                    cluster.insert("join".to_owned(), Value::Array(join));
+                    cluster.insert("seeds".to_owned(), Value::Array(seeds));
                 }
             })?;
         }

@@ -14,7 +14,7 @@ const MEET: Duration = Duration::from_secs(60);
 impl FaultRun<'_> {
     /// Kills the nodes, and starts them with their other addresses.
     ///
-    /// If all nodes move, `cluster.join` of each names the new addresses of the others. Otherwise the moved nodes still
+    /// If all nodes move, `cluster.seeds` of each names the new addresses of the others. Otherwise the moved nodes still
     /// have the addresses of the others.
     pub(super) async fn change_addresses(&self) -> FaultEffect {
         let (local, nodes) = (self.local, self.nodes);

@@ -82,7 +82,7 @@ impl Node {
             let network = SimNetworkHandle::new(1);
             let config = cluster::Config {
                 advertise: network.addr(NodeId(1)),
-                bootstrap: true,
+                seeds: vec![network.addr(NodeId(1))],
                 shards: 2,
                 ..cluster::Config::from(&Config::default())
             };

@@ -65,8 +65,7 @@ impl Upgrade {
         let service = ChatService::start(Settings::from(&Config::default()), self.runtime.handle().clone());
         let config = cluster::Config {
             advertise: self.network.addr(node.id),
-            bootstrap: position == 0,
-            join: vec![self.network.addr(NodeId(1)), self.network.addr(NodeId(2))],
+            seeds: vec![self.network.addr(NodeId(1))],
             shards: 2,
             supported_level: level,
             ..cluster::Config::from(&Config::default())
