@@ -201,6 +201,14 @@ impl Cluster {
         self.node.shards_without_owner()
     }
 
+    /// Returns the number of shards, with the meta group, that one more loss would leave without a majority, because
+    /// this node has no connection to a replica. Shards with one or two replicas have none to spare and count only
+    /// while one of them is gone.
+    #[must_use]
+    pub fn shards_without_spare(&self) -> usize {
+        self.node.shards_without_spare()
+    }
+
     /// Returns the number of replicas on this node that stopped before an entry that this build cannot decode.
     #[must_use]
     pub fn failed_replicas(&self) -> usize {

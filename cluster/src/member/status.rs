@@ -157,6 +157,21 @@ impl Member {
         self.map().all_shards().filter(|shard| !is_owned(shard)).count()
     }
 
+    /// Returns the number of shards, with the meta group, that one more loss would leave without a majority, because a
+    /// replica is on a member without a connection to this one.
+    pub(crate) fn shards_without_spare(&self) -> usize {
+        let map = self.map();
+        let is_up = |node: NodeId| node == self.id() || self.health.is_up(node);
+        map.all_shards()
+            .filter_map(|shard| map.placement(shard))
+            .filter(|placement| {
+                let replicas = placement.replicas.len();
+                let up = placement.replicas.iter().filter(|&&node| is_up(node)).count();
+                up < replicas && up <= replicas / 2 + 1
+            })
+            .count()
+    }
+
     pub(crate) fn failed_replicas(&self) -> usize {
         let replicas = self.all_replicas();
         replicas

@@ -123,6 +123,8 @@ async fn metrics(
     worker.metrics.replicas_failed.set(failed);
     let unowned = i64::try_from(cluster.shards_without_owner()).unwrap_or(i64::MAX);
     worker.metrics.shards_without_owner.set(unowned);
+    let unspared = i64::try_from(cluster.shards_without_spare()).unwrap_or(i64::MAX);
+    worker.metrics.shards_without_spare.set(unspared);
     HttpResponse::Ok()
         .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
         .body(figures.render())

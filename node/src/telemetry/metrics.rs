@@ -27,6 +27,8 @@ pub struct ServerMetrics {
     pub replicas_failed: Gauge,
     /// Shards without an owner as this node sees it. Set by each scrape.
     pub shards_without_owner: Gauge,
+    /// Shards that one more loss would leave without a majority, as this node sees it. Set by each scrape.
+    pub shards_without_spare: Gauge,
     /// Open sessions, including unauthenticated ones.
     pub sessions: Gauge,
     /// Commands in the backlogs of all sessions.
@@ -131,6 +133,7 @@ impl Default for ServerMetrics {
             ready: Gauge::default(),
             replicas_failed: Gauge::default(),
             shards_without_owner: Gauge::default(),
+            shards_without_spare: Gauge::default(),
             sessions: Gauge::default(),
             session_backlog: Gauge::default(),
             sessions_detached: Gauge::default(),
@@ -198,6 +201,11 @@ impl ServerMetrics {
             "shards_without_owner",
             "Shards, with the meta group, whose owner has not announced itself to this node for 3 s",
             self.shards_without_owner.clone(),
+        );
+        registry.register(
+            "shards_without_spare",
+            "Shards, with the meta group, that one more loss would leave without a majority, because a replica is down",
+            self.shards_without_spare.clone(),
         );
         registry.register("sessions", "Open sessions", self.sessions.clone());
         registry.register(
