@@ -193,7 +193,7 @@ def metrics(tree, shown_file, out):
 # --- settings.
 
 # Settings of a build that this tree does not have yet. check-deploy.sh names those that are used.
-PENDING = {"server.admin", "server.tls.cert", "server.tls.key"}
+PENDING = {"server.admin", "server.tls_cert_file", "server.tls_key_file"}
 
 
 def settings(tree):

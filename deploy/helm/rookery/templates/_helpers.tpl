@@ -59,7 +59,7 @@ capabilities: { drop: [ALL] }
 {{- fail (printf "settings.%s is a secret: it belongs in node.toml of the Secret (secret.existingSecret or secret.extraToml)" $key) }}
 {{- end }}
 {{- end }}
-{{- range $key := list "server.listen" "server.admin" "server.tls" "cluster.listen" "cluster.advertise" "cluster.bootstrap" "cluster.join" "storage.dir" }}
+{{- range $key := list "server.listen" "server.admin" "server.tls_cert_file" "server.tls_key_file" "cluster.listen" "cluster.advertise" "cluster.bootstrap" "cluster.join" "storage.dir" }}
 {{- $parts := splitList "." $key }}
 {{- if hasKey (default dict (get $.Values.settings (first $parts))) (last $parts) }}
 {{- fail (printf "settings.%s is set by the chart" $key) }}
