@@ -2,7 +2,7 @@
 # Checks the files of deploy/, each with the tool of its kind. Starts no container and contacts no Kubernetes.
 #
 #   scripts/check-deploy.sh               everything
-#   scripts/check-deploy.sh quick         without Helm, Kustomize and the alerts of a running cluster, as CI does
+#   scripts/check-deploy.sh quick         without Kubernetes and the alerts of a running cluster, as CI does
 #   scripts/check-deploy.sh CHECK...      some, by the names of the functions below: rules, compose, metrics, …
 #   scripts/check-deploy.sh --self-test   plants a mistake in a copy of each file: each must be found
 #   scripts/check-deploy.sh --write       writes the files that are copies of others
@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 
 say() { echo "check-deploy: $*" >&2; }
 quick=(dockerfile compose scripts settings rules monitor metrics copies unit nginx haproxy caddy)
-all=("${quick[@]}" kubernetes alerts)
+all=("${quick[@]}" kubernetes pods alerts)
 
 if [ "${1:-}" = --write ]; then
   eval "$(scripts/deploy-tools.sh)"
@@ -30,7 +30,7 @@ esac
 wants() { case " ${names[*]} " in *" $1 "*) ;; *) return 1 ;; esac; }
 
 tools=
-if wants kubernetes; then tools=kubernetes; fi
+if wants kubernetes || wants pods; then tools=kubernetes; fi
 eval "$(scripts/deploy-tools.sh $tools)"
 promtool=$debs/usr/bin/promtool
 # The libraries that the unpacked servers bring, behind those of the system.
@@ -40,7 +40,7 @@ work=$(mktemp -d)
 node=
 trap '[ -z "$node" ] || { kill "$node" 2>/dev/null; wait "$node" 2>/dev/null; } || true; rm -rf "$work"' EXIT
 
-if wants metrics || wants alerts; then
+if wants metrics || wants pods || wants alerts; then
   if [ -z "${BIN:-}" ]; then
     scripts/cargo.sh build --locked --bin rookery
     BIN=${CARGO_TARGET_DIR:-target}/debug
@@ -49,25 +49,42 @@ if wants metrics || wants alerts; then
   export BIN
 fi
 
-# What a node shows at /metrics, into $work/metrics. With a webhook, whose metrics there are not otherwise.
-show_metrics() {
-  local url=
-  "$BIN/rookery" dev --data "$work/data" --http 127.0.0.1:0 --set webhook.url=http://127.0.0.1:9/ \
-    --set webhook.secret=c2VjcmV0IG9mIHRoZSBjaGVjayBvZiBkZXBsb3k= >"$work/node.out" 2>"$work/node.log" &
+# run ARGUMENT...: starts the program, as $node, until its output tells that it serves.
+run() {
+  "$BIN/rookery" "$@" >"$work/node.out" 2>&1 &
   node=$!
-  for _ in $(seq 300); do
-    kill -0 "$node" 2>/dev/null || { say "the node ended:"; cat "$work/node.out" "$work/node.log" >&2; exit 1; }
-    url=$(grep -ohE 'http://127\.0\.0\.1:[0-9]+' "$work/node.out" | head -n 1 || true)
-    if [ -n "$url" ] && "$BIN/rookery" ctl check --ready --url "$url" >/dev/null 2>&1; then break; fi
+  for _ in $(seq 1200); do
+    if grep -q '^Ctrl-C stops' "$work/node.out"; then return; fi
+    kill -0 "$node" 2>/dev/null || break
     sleep 0.1
   done
-  python3 - "$url" >"$work/metrics" <<'PY'
-import sys, urllib.request
-print(urllib.request.urlopen(sys.argv[1] + "/metrics", timeout=10).read().decode())
+  say "the node does not serve:"
+  cat "$work/node.out" >&2
+  return 1
+}
+# scrape: adds what the first node shows at /metrics to $work/metrics, and ends it.
+scrape() {
+  python3 - "$(grep -ohE 'https?://127\.0\.0\.1:[0-9]+' "$work/node.out" | head -n 1)" >>"$work/metrics.part" <<'PY'
+import ssl, sys, urllib.request
+print(urllib.request.urlopen(sys.argv[1] + "/metrics", timeout=10, context=ssl._create_unverified_context()).read().decode())
 PY
   kill "$node"
   wait "$node" || true
   node=
+}
+# Every metric. Those of webhooks, of connections between nodes and of certificates are there only if there is one.
+show_metrics() {
+  local base
+  base=$(scripts/free-ports.py 6)
+  run cluster --nodes 2 --data "$work/data" --http-base "$base" --cluster-base $((base + 3)) \
+    --set webhook.url=http://127.0.0.1:9/ --set webhook.secret=c2VjcmV0IG9mIHRoZSBjaGVjayBvZiBkZXBsb3k= &&
+    scrape || return
+  if grep -q '^# tls_cert_file' config/node.example.toml; then
+    certificate
+    run dev --data "$work/data-tls" --http 127.0.0.1:0 --set "server.tls_cert_file=$work/cert.pem" \
+      --set "server.tls_key_file=$work/key.pem" && scrape || return
+  fi
+  mv "$work/metrics.part" "$work/metrics"
 }
 
 # --- the checks. Each takes a folder with deploy/ and config/, and fails with the reason on stderr.
@@ -116,7 +133,7 @@ check_monitor() {
 }
 
 check_metrics() {
-  [ -f "$work/metrics" ] || show_metrics
+  [ -f "$work/metrics" ] || show_metrics || return
   own "$1" metrics "$work/metrics" "$work/expressions.yaml" && silent "$promtool" check rules "$work/expressions.yaml"
 }
 
@@ -170,6 +187,10 @@ check_caddy() {
 check_kubernetes() {
   silent "$kubernetes/bin/python" scripts/deploy-kubernetes.py "$1" "$kubernetes/bin/kubectl" "$promtool" "${versions[@]}" &&
     grep '^deploy-kubernetes' "$work/said"
+}
+
+check_pods() {
+  silent "$kubernetes/bin/python" scripts/deploy-pods.py "$1" "$BIN" && grep '^deploy-pods' "$work/said"
 }
 
 check_alerts() { scripts/alerts-live.sh "$debs/usr/bin/prometheus" "$1/deploy/prometheus/rules.yaml"; }
