@@ -80,7 +80,7 @@ show_metrics() {
     --set webhook.url=http://127.0.0.1:9/ --set webhook.secret=c2VjcmV0IG9mIHRoZSBjaGVjayBvZiBkZXBsb3k= &&
     scrape || return
   if grep -q '^# tls_cert_file' config/node.example.toml; then
-    certificate
+    certificate || return
     run dev --data "$work/data-tls" --http 127.0.0.1:0 --set "server.tls_cert_file=$work/cert.pem" \
       --set "server.tls_key_file=$work/key.pem" && scrape || return
   fi
@@ -140,6 +140,7 @@ check_metrics() {
 check_copies() { own "$1" copies; }
 
 check_unit() {
+  command -v systemd-analyze >/dev/null || { say "systemd-analyze is missing (package systemd)"; return 1; }
   # The program is not at its place here, and the warning about that would hide others.
   sed 's|/usr/local/bin/rookery|/bin/true|' "$1/deploy/systemd/rookery.service" >"$work/rookery.service"
   systemd-analyze verify --recursive-errors=no "$work/rookery.service" >"$work/said" 2>&1 && [ ! -s "$work/said" ] ||
@@ -154,13 +155,14 @@ check_unit() {
 
 # A certificate in the place of the operator's.
 certificate() {
+  command -v openssl >/dev/null || { say "openssl is missing"; return 1; }
   [ -f "$work/all.pem" ] ||
     { openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=chat.example.org -days 2 -keyout "$work/key.pem" \
       -out "$work/cert.pem" 2>/dev/null && cat "$work/cert.pem" "$work/key.pem" >"$work/all.pem"; }
 }
 
 check_nginx() {
-  certificate
+  certificate || return
   mkdir -p "$work/nginx"
   { echo "pid $work/nginx/pid; error_log stderr; events {} http { access_log off;"
     for kind in client_body proxy fastcgi uwsgi scgi; do echo "${kind}_temp_path $work/nginx/$kind;"; done
@@ -171,7 +173,7 @@ check_nginx() {
 }
 
 check_haproxy() {
-  certificate
+  certificate || return
   sed "s|/etc/ssl/private/chat.example.org.pem|$work/all.pem|" "$1/deploy/proxy/haproxy.cfg" >"$work/haproxy.cfg"
   silent debian usr/sbin/haproxy -c -f "$work/haproxy.cfg" &&
     silent debian usr/sbin/haproxy -c -f "$1/deploy/compose/haproxy.cfg"
