@@ -3,7 +3,7 @@ CARGO := scripts/cargo.sh
 FLAGS := --workspace --all-features --locked
 ARGS ?=
 
-.PHONY: help run build dist test verify fix api-test descriptions clients chaos report bench sdk sdk-nodes sdk-browser sdk-chaos web web-browser setup fmt-check clippy doc architecture tree names deny advisories english
+.PHONY: help run build dist test verify fix api-test descriptions clients check-deploy chaos report bench sdk sdk-nodes sdk-browser sdk-chaos web web-browser setup fmt-check clippy doc architecture tree names deny advisories english
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -36,6 +36,9 @@ descriptions: ## the API descriptions held against OpenAPI and AsyncAPI (needs N
 
 clients: ## stock clients against three real nodes behind a proxy (ARGS="short" or ARGS="native" for some)
 	scripts/clients.sh $(ARGS)
+
+check-deploy: ## every file of deploy/ with the tool of its kind (ARGS="quick", --self-test or some checks; BIN=DIR)
+	scripts/check-deploy.sh $(ARGS)
 
 chaos: ## every fault on three real nodes under the oracle (ROUNDS=20 for a night)
 	scripts/chaos.sh

@@ -48,7 +48,7 @@ done
 
 # --- documents, under their paths in the repository, so that their links hold.
 documents=(README.md ARCHITECTURE.md CHANGELOG.md SECURITY.md 'docs/*.md' 'docs/decisions/*.md'
-  config/node.example.toml deploy/README.md 'deploy/proxy/*' 'deploy/systemd/*')
+  config/node.example.toml 'deploy/*')
 git ls-files -z -- "${documents[@]}" LICENSE 'LICENSE-*' | xargs -0 cp --parents -t "$root"
 scripts/third-party.py --target "$target" --licenses "$root/THIRD-PARTY-LICENSES" --sbom "$out/$name.cdx.json"
 pack "$name"

@@ -123,6 +123,10 @@ async fn a_silent_owner_leaves_no_row_out_and_an_isolated_node_closes() {
         (figure(alone, "rookery_shards_without_owner").await > 0).then_some(())
     })
     .await;
+    eventually("the silence of the replicas is noticed", async || {
+        (figure(alone, "rookery_shards_without_spare").await > 0).then_some(())
+    })
+    .await;
     let checked = program()
         .args(["ctl", "check", "--ready", "--url", &format!("http://{alone}")])
         .status();
@@ -147,6 +151,10 @@ async fn a_silent_owner_leaves_no_row_out_and_an_isolated_node_closes() {
     cluster.whole().await;
     eventually("every shard has an owner again", async || {
         (figure(alone, "rookery_shards_without_owner").await == 0).then_some(())
+    })
+    .await;
+    eventually("every replica is there again", async || {
+        (figure(alone, "rookery_shards_without_spare").await == 0).then_some(())
     })
     .await;
     for client in [&mut bob, &mut carol, &mut dan] {
