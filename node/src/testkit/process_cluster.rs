@@ -72,7 +72,7 @@ impl ProcessCluster {
             };
             let (mqtt, data) = (reserved_addr(), dir.join("data"));
             let settings = format!(
-                "[server]\nlisten = \"{http}\"\nthreads = 1\n[mqtt]\nlisten = \"{mqtt}\"\n[cluster]\n\
+                "[server]\nlisten = \"{http}\"\nadmin = \"\"\nthreads = 1\n[mqtt]\nlisten = \"{mqtt}\"\n[cluster]\n\
                  listen = \"{listen}\"\n{how}\nshards = 4\nelection_timeout = \"1s\"\n{}dir = {:?}\n",
                 SETTINGS, data
             );
