@@ -50,6 +50,10 @@ if [ -n "$package" ]; then
   dpkg-deb -e "$dist/$package" "$work/control"
   cmp "$work/deb/usr/bin/rookery" "$root/rookery"
   for script in postinst prerm postrm; do sh -n "$work/control/$script"; done
+  for file in man/man1/rookery.1.gz man/man1/rookery-ctl-drain.1.gz bash-completion/completions/rookery \
+    zsh/vendor-completions/_rookery fish/vendor_completions.d/rookery.fish; do
+    [ -s "$work/deb/usr/share/$file" ] || fail "$package has no $file"
+  done
   grep -qx /etc/rookery/node.toml "$work/control/conffiles" || fail "node.toml is no conffile"
   (cd "$work/deb" && md5sum --quiet --check "$work/control/md5sums")
   # All that the settings of the package lack is the operator's choice of a source of tokens.

@@ -46,6 +46,11 @@ for program in rookery rookery-loadtest; do
   chmod 755 "$root/$program"
 done
 
+# --- man pages and completions, which the program writes by itself.
+"$BIN/rookery" man "$root/man"
+mkdir "$root/completions"
+for shell in bash zsh fish; do "$BIN/rookery" completions "$shell" >"$root/completions/rookery.$shell"; done
+
 # --- documents, under their paths in the repository, so that their links hold.
 documents=(README.md ARCHITECTURE.md CHANGELOG.md SECURITY.md 'docs/*.md' 'docs/decisions/*.md'
   config/node.example.toml 'deploy/*')
@@ -66,6 +71,13 @@ debian() {
   install -d "$pkg/DEBIAN" "$pkg/usr/bin" "$pkg/usr/lib/systemd/system" "$pkg/etc/rookery" "$doc"
   install -m 755 "$root/rookery" "$root/rookery-loadtest" "$pkg/usr/bin/"
   git ls-files -z -- "${documents[@]}" | xargs -0 cp --parents -t "$doc"
+  install -d "$pkg/usr/share/man/man1" "$pkg/usr/share/bash-completion/completions" \
+    "$pkg/usr/share/zsh/vendor-completions" "$pkg/usr/share/fish/vendor_completions.d"
+  install -m 644 "$root"/man/*.1 "$pkg/usr/share/man/man1/"
+  gzip -n -9 "$pkg"/usr/share/man/man1/*.1
+  install -m 644 "$root/completions/rookery.bash" "$pkg/usr/share/bash-completion/completions/rookery"
+  install -m 644 "$root/completions/rookery.zsh" "$pkg/usr/share/zsh/vendor-completions/_rookery"
+  install -m 644 "$root/completions/rookery.fish" "$pkg/usr/share/fish/vendor_completions.d/"
   { cat LICENSE LICENSE-MIT LICENSE-APACHE "$root/THIRD-PARTY-LICENSES"; } >"$doc/copyright"
   # The unit of a package has the package's user, of its own name and on every start the same, and its paths.
   sed -e 's|/usr/local/bin/rookery|/usr/bin/rookery|' \

@@ -75,7 +75,7 @@ config() {
   [ "$1" = stranger ] || printf '[parameters]\n"path.c" = "%s"\n"path.s" = 3\n' "$conversation"
   cat <<'EOF'
 [[operations]]
-include-path-regex = "^/(metrics|v1/cluster)"
+include-path-regex = "^/(metrics|v1/cluster|v1/admin)"
 headers = { Authorization = "Bearer schemathesis-operator" }
 [[operations]]
 include-path-regex = "^/v1/poll$"

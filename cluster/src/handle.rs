@@ -220,6 +220,17 @@ impl Cluster {
         self.node.drain().await;
     }
 
+    /// Accepts shards again after a [`drain`](Self::drain): the members return those that prefer this one.
+    pub fn resume(&self) {
+        self.node.resume();
+    }
+
+    /// Returns the number of shards, with the meta group, that this member owns.
+    #[must_use]
+    pub fn owned_shards(&self) -> usize {
+        self.node.owned().len()
+    }
+
     /// Purges, on this node, the log entries that were applied at the previous call, however few they are. By itself a
     /// shard purges only after [`snapshot_every`](crate::config::ClusterTuning::snapshot_every) entries. A follower that lags behind the
     /// purged entries receives a snapshot, so call it rarely.

@@ -43,6 +43,8 @@ mod session;
 
 mod forwarding;
 
+mod admin;
+
 mod gateway;
 
 mod service;

@@ -25,12 +25,14 @@ const CLUSTER: &str = "what-the-nodes-know-and-nobody-else";
 struct SecretNode {
     child: ProcessGuard,
     addr: SocketAddr,
+    /// Address for operators.
+    admin: SocketAddr,
 }
 
 impl SecretNode {
     async fn start(dir: &Path, webhook: &str) -> SecretNode {
         let config = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\nadmin_token = \"{ADMIN}\"\n\
+            "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nadmin_token = \"{ADMIN}\"\n\
              [auth]\nalgorithm = \"HS256\"\nsecret = \"{SHARED}\"\n\
              [login]\nwebhook_url = \"{webhook}\"\nwebhook_secret = \"{WEBHOOK_SECRET}\"\n\
              [tuning]\nrefresh_grace = \"0s\"\n[webhook]\nurl = \"{webhook}\"\nsecret = \"{WEBHOOK_SECRET}\"\n\
@@ -48,12 +50,16 @@ impl SecretNode {
         let mut node = SecretNode {
             child: ProcessGuard(child),
             addr: ([127, 0, 0, 1], 0).into(),
+            admin: ([127, 0, 0, 1], 0).into(),
         };
-        node.addr = eventually("the node says where it serves", async || {
+        (node.addr, node.admin) = eventually("the node says where it serves", async || {
             let log = std::fs::read_to_string(dir.join("log")).unwrap();
             let line = log.lines().find(|line| line.contains("serving node="))?;
-            let (_, rest) = line.split_once(" http=")?;
-            rest.split(' ').next()?.parse().ok()
+            let addr = |field: &str| {
+                let (_, rest) = line.split_once(field)?;
+                rest.split(' ').next()?.parse().ok()
+            };
+            Some((addr(" http=")?, addr(" admin=")?))
         })
         .await;
         eventually("the node is ready", async || {
@@ -72,7 +78,11 @@ impl SecretNode {
         if let Some(body) = body {
             call = call.json(&body);
         }
-        let reply = within("the node responds", call.send(self.addr)).await;
+        let is_operators = ["/metrics", "/v1/cluster", "/v1/admin/"]
+            .iter()
+            .any(|start| path.starts_with(start));
+        let addr = if is_operators { self.admin } else { self.addr };
+        let reply = within("the node responds", call.send(addr)).await;
         let reply = reply.expect("a response");
         (reply.status, reply.text)
     }

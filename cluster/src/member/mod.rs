@@ -360,6 +360,13 @@ impl Member {
         }
     }
 
+    /// Accepts shards again after a [`drain`](Self::drain).
+    pub(crate) fn resume(&self) {
+        self.draining.store(false, Ordering::Release);
+        // The other members return its preferred shards once they know it.
+        self.announce();
+    }
+
     pub(crate) async fn shutdown(&self) {
         self.stopping.cancel();
         // Groups stop before the transport, so that peers get responses to requests in flight instead of a lost

@@ -162,6 +162,10 @@ pub(crate) struct TargetArgs {
         conflicts_with = "local"
     )]
     pub(crate) nodes: Vec<String>,
+    /// The addresses for operators of the same nodes in the same order, as host:port, for metrics and digests of replicas.
+    /// The harness has no admin token, so this needs nodes with development tokens [default: those of --nodes].
+    #[arg(long, value_delimiter = ',', conflicts_with = "local")]
+    pub(crate) admin_nodes: Vec<String>,
     /// Starts a cluster of this many nodes on this machine, with the `rookery` binary beside this one.
     #[arg(long, value_name = "NODES")]
     pub(crate) local: Option<usize>,

@@ -15,6 +15,8 @@ use crate::spec::FaultNeeds;
 pub(crate) struct LoadTarget {
     /// HTTP and WebSocket addresses, host:port.
     pub(crate) nodes: Vec<String>,
+    /// Addresses for operators, host:port, in the order of `nodes`.
+    pub(crate) admin_nodes: Vec<String>,
     pub(crate) local: Option<LocalProcesses>,
     pub(crate) settings: Vec<String>,
     /// Process ids of existing nodes, as given on the command line.
@@ -46,8 +48,14 @@ impl LoadTarget {
         wanted: &[String],
     ) -> Result<LoadTarget, Error> {
         let Some(count) = args.local else {
+            let admin_nodes = match &args.admin_nodes[..] {
+                [] => &args.nodes,
+                given if given.len() == args.nodes.len() => &args.admin_nodes,
+                _ => return Err(Error::AdminNodes(args.nodes.len())),
+            };
             return Ok(LoadTarget {
                 nodes: args.nodes.clone(),
+                admin_nodes: admin_nodes.clone(),
                 local: None,
                 settings: Vec::new(),
                 pids: args.pids.clone(),
@@ -80,8 +88,10 @@ impl LoadTarget {
             .clone()
             .unwrap_or_else(|| std::env::temp_dir().join(format!("rookery-loadtest-{}", std::process::id())));
         let local = LocalProcesses::start(count, &data, args.http_base, &settings, needs).await?;
-        let nodes = local.nodes().iter().map(|node| node.http.clone()).collect();
+        // A local cluster has one port for clients and operators.
+        let nodes: Vec<_> = local.nodes().iter().map(|node| node.http.clone()).collect();
         Ok(LoadTarget {
+            admin_nodes: nodes.clone(),
             nodes,
             local: Some(local),
             settings,
@@ -114,14 +124,18 @@ impl LoadTarget {
 
     /// Reads the usage of every node concurrently; `None` for a node that does not answer.
     pub(crate) async fn readings(&self) -> Vec<Option<Usage>> {
-        let readings = self.nodes.iter().enumerate().map(|(position, node)| async move {
-            let process = self.process(position);
-            if !self.metrics {
-                return (process.rss_kib > 0).then_some(process);
-            }
-            let metrics = http::get(node, "/metrics").await.ok()?;
-            Some(process.with_metrics(&metrics))
-        });
+        let readings = self
+            .admin_nodes
+            .iter()
+            .enumerate()
+            .map(|(position, node)| async move {
+                let process = self.process(position);
+                if !self.metrics {
+                    return (process.rss_kib > 0).then_some(process);
+                }
+                let metrics = http::get(node, "/metrics").await.ok()?;
+                Some(process.with_metrics(&metrics))
+            });
         futures::future::join_all(readings).await
     }
 

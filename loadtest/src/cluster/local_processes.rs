@@ -78,6 +78,8 @@ pub(crate) enum Error {
     Signal(u64, std::io::Error),
     #[error("the network proxy between the nodes: {0}")]
     Links(std::io::Error),
+    #[error("--admin-nodes must have {0} addresses, one for each of --nodes")]
+    AdminNodes(usize),
 }
 
 #[derive(Deserialize)]

@@ -76,7 +76,7 @@ async fn measure(
     };
     // 32 is the default number of shards. It is a fallback only: `one_per_shard` asks for each conversation's real
     // shard.
-    let shards = cluster_view(&target.nodes[0]).await.map_or(32, |view| {
+    let shards = cluster_view(&target.admin_nodes[0]).await.map_or(32, |view| {
         view.shards
             .iter()
             .filter(|shard| shard.shard.is_some())
@@ -149,7 +149,7 @@ async fn measure(
 async fn one_per_shard(pool: &ClientPool, target: &LoadTarget) -> HashMap<u16, (usize, ConvIx)> {
     let mut probes = HashMap::new();
     for (client, (name, conv)) in pool.conversations().iter().enumerate() {
-        let view = shard_owner(&target.nodes[0], name.as_str()).await;
+        let view = shard_owner(&target.admin_nodes[0], name.as_str()).await;
         if let Some(shard) = view.and_then(|view| view.shard) {
             probes.entry(shard).or_insert((client, *conv));
         }
@@ -159,7 +159,7 @@ async fn one_per_shard(pool: &ClientPool, target: &LoadTarget) -> HashMap<u16, (
 
 /// Returns the node that owns the most shards, and those shards.
 async fn busiest(target: &LoadTarget) -> Option<(u64, Vec<u16>)> {
-    let view = cluster_view(&target.nodes[0]).await?;
+    let view = cluster_view(&target.admin_nodes[0]).await?;
     let mut owned: HashMap<u64, Vec<u16>> = HashMap::new();
     for shard in view.shards {
         if let (Some(owner), Some(shard)) = (shard.owner, shard.shard) {

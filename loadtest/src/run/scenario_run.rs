@@ -139,7 +139,7 @@ async fn load(
             driven = drive(setup, plan_of_faults, target, source.first(), &common, &progress, began) => driven,
             never = sampler.run(async || target.readings().await, clock) => match never {},
             never = disk.run(probed) => match never {},
-            never = replicas.watch(&common, &target.nodes), if compares => match never {},
+            never = replicas.watch(&common, &target.admin_nodes), if compares => match never {},
             never = staged => match never {},
             // The caller stops the local nodes even after this early return.
             error = source.failed() => return Err(error),
@@ -177,7 +177,9 @@ async fn load(
     }
     if compares && common.context.borrow().oracle.counts().violations == 0 {
         let step = progress.step("replicas");
-        let incomparable = replicas.finish(&common, &target.nodes, args.load.quiesce).await;
+        let incomparable = replicas
+            .finish(&common, &target.admin_nodes, args.load.quiesce)
+            .await;
         step.done();
         if let Some(why) = incomparable {
             eprintln!("the replicas could not be compared: {why}");

@@ -60,6 +60,17 @@ pub struct AuditNote {
     pub count: u32,
 }
 
+/// Change by an operator, as the audit log records it.
+#[derive(Clone, Debug)]
+pub struct OperatorNote {
+    /// Random number of the change, by which the outcome finds the entry.
+    nonce: u64,
+    /// Name of the operator's token.
+    who: Box<str>,
+    act: &'static str,
+    target: Box<str>,
+}
+
 struct Inner {
     conversations: ShardClient,
     copy: Mutex<KeyCopy>,
@@ -90,17 +101,17 @@ impl ApiKeys {
         }
     }
 
-    /// Creates a key.
+    /// Creates a key with a new id.
     ///
     /// # Errors
     /// [`ErrorCode::Conflict`] if there are too many.
     pub async fn create(
         &self,
+        id: ApiKeyId,
         name: Box<str>,
         scopes: &[KeyScope],
         expires_ms: Option<u64>,
     ) -> Result<CreatedKey, CommandError> {
-        let id = ApiKeyId(rand::random());
         let secret: [u8; 32] = rand::random();
         let secret = BASE32_NOPAD.encode(&secret).to_ascii_lowercase();
         let text = format!("{PREFIX}{id}_{secret}");
@@ -165,6 +176,26 @@ impl ApiKeys {
             target,
             count,
         };
+        self.append(op).await
+    }
+
+    /// Records a change of an operator in the audit log with the outcome `begun`. Called before the change.
+    ///
+    /// # Errors
+    /// If the owner of the keyring's shard cannot be reached.
+    pub async fn begin(&self, note: &OperatorNote) -> Result<(), CommandError> {
+        self.append(note.with("begun")).await
+    }
+
+    /// Records the outcome of a change that was [begun](Self::begin).
+    ///
+    /// # Errors
+    /// If the owner of the keyring's shard cannot be reached; the entry then remains without an outcome.
+    pub async fn conclude(&self, note: &OperatorNote, outcome: &str) -> Result<(), CommandError> {
+        self.append(note.with(outcome)).await
+    }
+
+    async fn append(&self, op: LoginOp) -> Result<(), CommandError> {
         let recorded = self.inner.conversations.login(LoginKey::Keyring, op).await;
         recorded.map(|_| ()).map_err(|refusal| match refusal.code {
             // The change itself was not begun, so its outcome is known.
@@ -242,6 +273,31 @@ impl ApiKeys {
             if copy.revocations == revocations {
                 copy.keys = Some((begin, Arc::new(keys)));
             }
+        }
+    }
+}
+
+// === impl OperatorNote ===
+
+impl OperatorNote {
+    /// Creates the note of a new change. `target`: node, session, user or key that it concerns.
+    #[must_use]
+    pub fn new(who: &str, act: &'static str, target: &str) -> OperatorNote {
+        OperatorNote {
+            nonce: rand::random(),
+            who: who.into(),
+            act,
+            target: target.into(),
+        }
+    }
+
+    fn with(&self, outcome: &str) -> LoginOp {
+        LoginOp::AuditOperator {
+            nonce: self.nonce,
+            who: self.who.clone(),
+            act: self.act.into(),
+            target: self.target.clone(),
+            outcome: outcome.into(),
         }
     }
 }

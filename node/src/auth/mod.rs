@@ -1,5 +1,6 @@
-//! Tokens, tokens of devices, API keys of back ends, login by one-time code, and the cluster's signing keys.
+//! Tokens, tokens of operators and of devices, API keys of back ends, login by one-time code, and the cluster's signing keys.
 
+mod admin_tokens;
 mod api_keys;
 mod device_tokens;
 mod identifier;
@@ -11,7 +12,8 @@ pub mod token_verifier;
 mod user_access;
 mod verification_cache;
 
-pub use api_keys::{ApiKeys, AuditNote, VerifiedKey};
+pub use admin_tokens::{AdminIdentity, AdminTokens, UnusableTokens};
+pub use api_keys::{ApiKeys, AuditNote, OperatorNote, VerifiedKey};
 pub use device_tokens::{DeviceTokens, NewDevice};
 pub use keyring::KeyringCache;
 pub use login_service::{LoginService, Tokens};

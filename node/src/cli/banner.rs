@@ -54,7 +54,7 @@ Chat across nodes:
   rookery chat --url ws://{last} --user bob
 
 MQTT 3.1.1 and 5:           {mqtt}
-Look at it:                 curl http://{first}/v1/cluster
+Look at it:                 rookery ctl status --url http://{first}
 Start a killed node again:  rookery node --config {dir}/node-1/node.toml
 Ctrl-C stops all.",
         version = env!("CARGO_PKG_VERSION"),

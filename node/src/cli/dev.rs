@@ -35,6 +35,8 @@ impl Dev {
         };
         let preset = vec![
             ("server.listen", http.to_string().into()),
+            // One port for everything: an operator of this node is its developer.
+            ("server.admin", "".into()),
             ("server.web", "chat".into()),
             ("storage.dir", data.display().to_string().into()),
             ("auth.dev_tokens", true.into()),

@@ -148,7 +148,7 @@ impl LocalCluster {
             .map(|other| format!("http://{}", other.http))
             .collect();
         let mut settings = json!({
-            "server": { "listen": plan.http, "web": "chat", "web_nodes": web_nodes },
+            "server": { "listen": plan.http, "admin": "", "web": "chat", "web_nodes": web_nodes },
             "mqtt": { "listen": plan.mqtt },
             "auth": { "dev_tokens": true },
             "cluster": {

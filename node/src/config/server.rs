@@ -1,9 +1,10 @@
-//! `[server]`: the public HTTP and WebSocket listener.
+//! `[server]`: the listeners of HTTP, for clients and for operators.
 
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::admin_token::AdminToken;
 use super::load::Problems;
 use super::section::section;
 use super::units::{HumanDuration, IpNetwork, SecretString};
@@ -18,7 +19,7 @@ pub enum WebPages {
 }
 
 section! {
-    /// Public listener: HTTP and WebSocket on one port. TLS is terminated by a proxy in front of it.
+    /// Listeners of HTTP: one for clients, with WebSocket, and one for operators. A proxy in front terminates TLS.
     pub struct ServerConfig {
         /// Address and port for clients. Port 0 selects a free port.
         listen: String = "127.0.0.1:8080".to_owned(),
@@ -41,7 +42,12 @@ section! {
         web_nodes: Vec<String> = Vec::new(),
         /// Addresses or networks (10.0.0.0/8) of proxies whose X-Forwarded-For header is trusted.
         trusted_proxies: Vec<String> = Vec::new(),
-        /// Bearer token for /metrics and /v1/cluster. Empty: open with development tokens, closed otherwise.
+        /// Address and port for operators: /metrics, /v1/cluster and /v1/admin, which the port for clients does not have.
+        /// Empty: on the port for clients, with development tokens only, as `rookery dev` and `rookery cluster` set it.
+        admin: String = "127.0.0.1:8079".to_owned(),
+        /// Bearer tokens of operators, separated by spaces: `operate:NAME:TOKEN`, `read:NAME:TOKEN` for one that changes
+        /// nothing, or a bare token that may operate. `@FILE` reads them from a file. Empty: open with development tokens,
+        /// closed otherwise.
         admin_token: SecretString = SecretString::default(),
         /// Maximum time at a stop for the transfer of all shards to other nodes. Other nodes then have half of it to
         /// fetch the sessions.
@@ -53,11 +59,21 @@ section! {
 
 impl ServerConfig {
     /// Adds every invalid value to `problems`.
-    pub(super) fn check(&self, problems: &mut Problems) {
+    pub(super) fn check(&self, problems: &mut Problems, dev_tokens: bool) {
         if self.listen.parse::<SocketAddr>().is_err() {
             problems.add(
                 "server.listen",
                 "must be an address and a port, like 127.0.0.1:8080",
+            );
+        }
+        if self.admin.is_empty() && !dev_tokens {
+            let reason =
+                "must be an address and a port: only with auth.dev_tokens do clients and operators share one";
+            problems.add("server.admin", reason);
+        } else if !self.admin.is_empty() && self.admin.parse::<SocketAddr>().is_err() {
+            problems.add(
+                "server.admin",
+                "must be an address and a port, like 127.0.0.1:8079",
             );
         }
         problems.at_least(
@@ -65,8 +81,11 @@ impl ServerConfig {
             self.unauthenticated_per_address as u64,
             1,
         );
-        if !self.admin_token.is_empty() && self.admin_token.0.len() < 16 {
-            problems.add("server.admin_token", "must have at least 16 characters");
+        // The content of a file is checked at the start of the node, which reads it.
+        if AdminToken::file(&self.admin_token).is_none()
+            && let Err(reason) = AdminToken::parse_all(&self.admin_token.0)
+        {
+            problems.add("server.admin_token", &reason);
         }
         for proxy in &self.trusted_proxies {
             if IpNetwork::parse(proxy).is_none() {

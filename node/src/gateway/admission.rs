@@ -1,5 +1,4 @@
-//! Access checks before a session or request is served: browser origin, bearer token, operator token and client
-//! address.
+//! Access checks before a session or request is served: browser origin, bearer token and client address.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -9,7 +8,7 @@ use protocol::ErrorCode;
 
 use super::problem::Problem;
 use crate::auth::TokenError;
-use crate::config::{IpNetwork, SecretString, ServerConfig};
+use crate::config::{IpNetwork, ServerConfig};
 use crate::session::{NodeState, WorkerContext};
 
 /// Checks that the node accepts new sessions, and that a browser page of the request's origin may open one.
@@ -64,17 +63,6 @@ pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>, TokenError> {
     }
 }
 
-/// Returns `true` if the request carries the admin token. Without a configured admin token, `dev` decides for all
-/// requests.
-#[must_use]
-pub fn operator(headers: &HeaderMap, admin: &SecretString, dev: bool) -> bool {
-    // Without a configured token only development nodes are open: metrics must not become public by omission.
-    if admin.is_empty() {
-        return dev;
-    }
-    matches!(bearer(headers), Ok(Some(token)) if same(token.as_bytes(), admin.0.as_bytes()))
-}
-
 /// Returns the client address of a request: the TCP peer, or behind trusted proxies the last `X-Forwarded-For` address
 /// that is no trusted proxy.
 ///
@@ -123,12 +111,6 @@ fn counted(ip: IpAddr) -> IpAddr {
         }
         ip => ip,
     }
-}
-
-/// Compares two byte strings in a time that depends on their lengths alone, so that timing reveals no prefix of the
-/// token.
-fn same(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
 }
 
 #[cfg(test)]
@@ -196,28 +178,5 @@ mod tests {
         assert_eq!(direct("10.1.2.3"), None);
         assert_eq!(direct("192.0.2.1"), Some("192.0.2.1".parse().unwrap()));
         assert_eq!(direct("2001:db8::1:2:3:4"), Some("2001:db8::".parse().unwrap()));
-    }
-
-    #[test]
-    fn operator_needs_the_token_except_on_a_development_node() {
-        let token = SecretString("0123456789abcdef".to_owned());
-        assert!(operator(
-            &with(AUTHORIZATION, "Bearer 0123456789abcdef"),
-            &token,
-            true
-        ));
-        assert!(!operator(
-            &with(AUTHORIZATION, "Bearer 0123456789abcdeF"),
-            &token,
-            true
-        ));
-        assert!(!operator(
-            &with(AUTHORIZATION, "Basic 0123456789abcdef"),
-            &token,
-            true
-        ));
-        assert!(!operator(&HeaderMap::new(), &token, true));
-        assert!(operator(&HeaderMap::new(), &SecretString::default(), true));
-        assert!(!operator(&HeaderMap::new(), &SecretString::default(), false));
     }
 }

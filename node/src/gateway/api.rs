@@ -31,9 +31,17 @@ struct Document {
     tag: String,
 }
 
-/// Registers every resource of the gateway.
+/// Registers every resource: those of clients and those of operators.
 pub(super) fn routes(config: &mut ServiceConfig) {
+    client_routes(config);
     operations::routes(config);
+    rest::operator_routes(config);
+}
+
+/// Registers the resources of clients and the probes.
+pub(super) fn client_routes(config: &mut ServiceConfig) {
+    rest::errors(config);
+    operations::probes(config);
     rest::routes(config);
     websocket::routes(config);
     sse::routes(config);
@@ -42,6 +50,15 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         .service(openapi_document)
         .service(asyncapi_document)
         .service(browse);
+}
+
+/// Registers the resources of operators, the probes, and the description of both.
+pub(super) fn operator_routes(config: &mut ServiceConfig) {
+    rest::errors(config);
+    operations::probes(config);
+    operations::routes(config);
+    rest::operator_routes(config);
+    config.service(openapi_document);
 }
 
 // === impl Api, Document ===

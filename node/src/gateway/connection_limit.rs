@@ -166,6 +166,12 @@ impl ConnectionLimiter {
         );
     }
 
+    /// Returns the metrics of the open connections and of their limit.
+    #[must_use]
+    pub fn gauges(&self) -> (Gauge, Gauge) {
+        (self.inner.open.clone(), self.inner.most.clone())
+    }
+
     /// Returns the connections per thread beyond which the oldest unserved one is evicted.
     pub(super) fn per_worker(&self, workers: usize) -> usize {
         let all = self.inner.clients.saturating_add(self.inner.overflow);
@@ -277,6 +283,17 @@ pub(super) async fn refuse_overflow<B: MessageBody>(
     Ok(response)
 }
 
+/// Middleware of the listener for operators, whose requests need no permit.
+pub(super) async fn serve_operators<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    if let Some(connection) = TrackedConnection::under(request.request()) {
+        connection.asks_as_operator();
+    }
+    next.call(request).await
+}
+
 /// Returns `true` if the declared body exceeds the bound for unidentified clients and no token or id is present that
 /// could lift it.
 fn is_large(request: &ServiceRequest) -> bool {
@@ -297,7 +314,9 @@ fn names_engine(request: &ServiceRequest) -> bool {
 }
 
 fn operators(path: &str) -> bool {
-    matches!(path, "/livez" | "/readyz" | "/metrics" | "/v1/cluster") || path.starts_with("/v1/cluster/")
+    matches!(path, "/livez" | "/readyz" | "/metrics" | "/v1/cluster")
+        || path.starts_with("/v1/cluster/")
+        || path.starts_with("/v1/admin/")
 }
 
 #[cfg(test)]
@@ -370,6 +389,7 @@ mod tests {
             "/metrics",
             "/v1/cluster",
             "/v1/cluster/owner",
+            "/v1/admin/overview",
         ] {
             assert!(operators(path), "{path}");
         }

@@ -1,4 +1,4 @@
-//! Gateway: HTTP and WebSocket on one port.
+//! Gateway: HTTP and WebSocket on one port for clients, and HTTP on another one for operators.
 //!
 //! Path of a connection: `server` (listener, threads, routes) → [`connection`] (socket options), [`connection_limit`]
 //! (client permits) and `unserved` (eviction order) → [`admission`], [`unauthenticated`] and [`crate::auth`] (access
@@ -41,7 +41,7 @@
 //!
 //! Beside it: `envelope` (middleware), `etag` (conditional requests), `description`, `asyncapi` and `examples` (API
 //! description), which `api` serves, `docs_page` and `error_catalogue` (the page that shows it), `web_pages` (the chat
-//! page), `front_page` (the page at `/` without it), `operations` (probes, metrics, cluster state) and [`problem`] (HTTP
+//! page), `front_page` (the page at `/` without it), `operations` (probes, metrics, cluster state), `operator` and `operator_listener` (tokens, roles and the port of operators) and [`problem`] (HTTP
 //! error responses).
 
 mod admission;
@@ -62,6 +62,8 @@ mod long_poll;
 mod mqtt;
 mod native_command;
 mod operations;
+mod operator;
+mod operator_listener;
 mod problem;
 mod response_head;
 mod rest;

@@ -1,27 +1,20 @@
 //! Endpoints for operators and probes: `/livez`, `/readyz`, `/metrics` and `/v1/cluster*`.
 
-use std::future::{Ready, ready};
 use std::rc::Rc;
 
-use actix_web::dev::Payload;
-use actix_web::{FromRequest, HttpRequest, HttpResponse, delete, get, web};
+use actix_web::{HttpResponse, delete, get, web};
 use cluster::{Cluster, NodeId};
 use protocol::{ConversationId, ErrorCode};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::admission;
-use super::problem::{Problem, problem};
-use super::rest::describe::{ApiTag, HeadErrors, Operators};
-use crate::session::{NodeState, WorkerContext};
+use super::operator::{Operator, Reader};
+use super::problem::Problem;
+use super::rest::describe::{ApiTag, ChangeErrors, HeadErrors, Operators};
+use crate::admin::NodeAdmin;
+use crate::session::WorkerContext;
 use crate::telemetry::metrics::MetricsRegistry;
-
-/// Refusal of a request without the admin token.
-const NO_OPERATOR: &str = "this request needs the admin token";
-
-/// Request with the admin token.
-pub(super) struct Operator;
 
 /// Query of the owner endpoint.
 #[derive(Deserialize, IntoParams)]
@@ -61,10 +54,13 @@ struct OwnerLocation {
     node: u64,
 }
 
+/// Registers the probes, which every listener has.
+pub(super) fn probes(config: &mut ServiceConfig) {
+    config.service(livez).service(readyz);
+}
+
 pub(super) fn routes(config: &mut ServiceConfig) {
     config
-        .service(livez)
-        .service(readyz)
         .service(metrics)
         .service(cluster_status)
         .service(conversation_owner)
@@ -89,8 +85,8 @@ async fn livez() -> HttpResponse {
     (status = 503, description = "The node does not accept clients; see `reason`.", body = State), HeadErrors
 ))]
 #[get("/readyz")]
-async fn readyz(cluster: web::Data<Cluster>, worker: web::Data<Rc<WorkerContext>>) -> HttpResponse {
-    match readiness(worker.order(), &cluster) {
+async fn readyz(admin: web::Data<NodeAdmin>) -> HttpResponse {
+    match admin.readiness() {
         Ok(()) => HttpResponse::Ok().json(State {
             status: "ready",
             reason: None,
@@ -108,34 +104,17 @@ async fn readyz(cluster: web::Data<Cluster>, worker: web::Data<Rc<WorkerContext>
 ))]
 #[get("/metrics")]
 async fn metrics(
-    request: HttpRequest,
+    _reader: Reader,
     figures: web::Data<MetricsRegistry>,
-    cluster: web::Data<Cluster>,
+    admin: web::Data<NodeAdmin>,
     worker: web::Data<Rc<WorkerContext>>,
 ) -> HttpResponse {
-    if !operator(&request, &worker) {
-        return unauthorized();
-    }
     // It follows from the state of many parts, so it is determined by the scrape and not by each change.
-    let ready = readiness(worker.order(), &cluster).is_ok();
+    let ready = admin.readiness().is_ok();
     worker.metrics.ready.set(i64::from(ready));
     HttpResponse::Ok()
         .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
         .body(figures.render())
-}
-
-/// Returns the reason for which the node accepts no clients.
-fn readiness(state: NodeState, cluster: &Cluster) -> Result<(), String> {
-    match state {
-        // Not ready before the sessions close, so that load balancers send clients elsewhere in time.
-        NodeState::HandOver | NodeState::Drain => Err("draining".to_owned()),
-        // The cluster's reason is the more specific one, for example that an operator removed this node.
-        NodeState::Isolated => {
-            let reason = cluster.ready().err();
-            Err(reason.unwrap_or_else(|| "isolated: quorum lost".to_owned()))
-        }
-        NodeState::Serve => cluster.ready(),
-    }
 }
 
 /// Shows the members, shards, shard owners and replication lag.
@@ -144,14 +123,7 @@ fn readiness(state: NodeState, cluster: &Cluster) -> Result<(), String> {
 /// applied entries. Replicas with the same `applied` have the same `digest`.
 #[utoipa::path(tag = ApiTag::OPERATION, responses((status = 200, description = "The state of the cluster as this node has it.", body = Object), Operators))]
 #[get("/v1/cluster")]
-async fn cluster_status(
-    request: HttpRequest,
-    cluster: web::Data<Cluster>,
-    worker: web::Data<Rc<WorkerContext>>,
-) -> HttpResponse {
-    if !operator(&request, &worker) {
-        return unauthorized();
-    }
+async fn cluster_status(_reader: Reader, cluster: web::Data<Cluster>) -> HttpResponse {
     HttpResponse::Ok().json(cluster.status())
 }
 
@@ -161,14 +133,10 @@ async fn cluster_status(
 ))]
 #[get("/v1/cluster/owner")]
 async fn conversation_owner(
-    request: HttpRequest,
+    _reader: Reader,
     which: web::Query<Which>,
     cluster: web::Data<Cluster>,
-    worker: web::Data<Rc<WorkerContext>>,
 ) -> HttpResponse {
-    if !operator(&request, &worker) {
-        return unauthorized();
-    }
     let conversation = which.into_inner().conversation;
     let shard = cluster.shard_of(&conversation);
     let route = cluster.route(shard);
@@ -186,53 +154,21 @@ async fn conversation_owner(
 /// Removes a node from the cluster for good; the other nodes take over its shards.
 #[utoipa::path(tag = ApiTag::OPERATION, params(("id" = u64, Path, description = "The id of the node.")), responses(
     (status = 204, description = "The node is removed from the cluster map."),
-    (status = 409, description = "The node cannot be removed; see `detail`.", body = Problem, content_type = "application/problem+json"),
-    Operators
+    ChangeErrors
 ))]
 #[delete("/v1/cluster/nodes/{id}")]
 async fn remove_node(
-    request: HttpRequest,
+    operator: Operator,
     node: web::Path<u64>,
     cluster: web::Data<Cluster>,
-    worker: web::Data<Rc<WorkerContext>>,
-) -> HttpResponse {
-    if !operator(&request, &worker) {
-        return unauthorized();
-    }
-    match cluster.remove_node(NodeId(*node)).await {
-        Ok(()) => HttpResponse::NoContent().finish(),
-        Err(reason) => problem(ErrorCode::Conflict, &reason),
-    }
-}
-
-fn operator(request: &HttpRequest, worker: &WorkerContext) -> bool {
-    let config = &worker.config;
-    admission::operator(
-        request.headers(),
-        &config.server.admin_token,
-        config.auth.dev_tokens,
-    )
-}
-
-fn unauthorized() -> HttpResponse {
-    problem(ErrorCode::Unauthenticated, NO_OPERATOR)
-}
-
-// === impl Operator ===
-
-impl FromRequest for Operator {
-    type Error = Problem;
-    type Future = Ready<Result<Operator, Problem>>;
-
-    fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
-        let worker = request.app_data::<web::Data<Rc<WorkerContext>>>();
-        ready(match worker {
-            Some(worker) if operator(request, worker) => Ok(Operator),
-            Some(_) => Err(Problem::new(ErrorCode::Unauthenticated, NO_OPERATOR)),
-            None => Err(Problem::new(
-                ErrorCode::Internal,
-                "the request has no gateway context",
-            )),
-        })
-    }
+) -> Result<HttpResponse, Problem> {
+    let node = NodeId(*node);
+    let removal = async {
+        let removed = cluster.remove_node(node).await;
+        removed.map_err(|reason| Problem::new(ErrorCode::Conflict, reason))
+    };
+    operator
+        .change("nodes.remove", &node.to_string(), removal)
+        .await?;
+    Ok(HttpResponse::NoContent().finish())
 }

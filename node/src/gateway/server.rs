@@ -22,6 +22,7 @@ use cluster::Cluster;
 use futures::FutureExt;
 use socket2::{Domain, Socket, Type};
 use utoipa_actix_web::AppExt;
+use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::api::Api;
 use super::cable::{self, PingWheel};
@@ -30,6 +31,7 @@ use super::connection_limit::{ConnectionLimiter, refuse_overflow};
 #[cfg(feature = "conformance")]
 use super::mqtt::FreeTopics;
 use super::mqtt::{self, MqttOverTcp};
+use super::operator_listener::{self, operator_data};
 use super::rest::{KeyRates, LoginRates};
 use super::socketio::EngineTable;
 #[cfg(feature = "conformance")]
@@ -38,7 +40,8 @@ use super::tcp::{TcpProtocol, serve_connection};
 use super::unauthenticated::UnauthenticatedConnections;
 use super::worker_thread::WorkerThread;
 use super::{api, description, envelope, front_page, socketio, web_pages};
-use crate::auth::{ApiKeys, DeviceTokens, LoginService, TokenVerifier, UserAccessCache};
+use crate::admin::NodeAdmin;
+use crate::auth::{AdminTokens, ApiKeys, DeviceTokens, LoginService, TokenVerifier, UserAccessCache};
 use crate::config::Config;
 use crate::forwarding::RequestForwarder;
 use crate::presence::PresenceReporter;
@@ -50,13 +53,15 @@ use crate::telemetry::metrics::{MetricsRegistry, ServerMetrics};
 /// Connections that the kernel queues before they are accepted: all clients of a failed node may come at once.
 const BACKLOG: i32 = 4_096;
 /// Time to read on after closing a connection, so that the client receives the last bytes instead of a reset.
-const LINGER: Duration = Duration::from_secs(1);
+pub(super) const LINGER: Duration = Duration::from_secs(1);
 
 /// Dependencies of the gateway.
 #[derive(Clone)]
 pub struct GatewayDeps {
     pub config: Arc<Config>,
     pub auth: Arc<TokenVerifier>,
+    pub admin: NodeAdmin,
+    pub admin_tokens: AdminTokens,
     pub cluster: Cluster,
     pub conversations: ShardClient,
     pub login: LoginService,
@@ -78,6 +83,8 @@ pub struct GatewayDeps {
 /// Bound listeners of a node.
 pub struct Listeners {
     pub http: TcpListener,
+    /// Listener for operators; `None` if they share that for clients.
+    pub admin: Option<TcpListener>,
     pub tcp: Vec<ProtocolListener>,
 }
 
@@ -151,13 +158,21 @@ pub fn serve(parts: GatewayDeps, listeners: Listeners) -> std::io::Result<Runnin
             }
         },
     )?;
+    let routes: fn(&mut ServiceConfig<'_>) = match listeners.admin {
+        Some(_) => api::client_routes,
+        None => api::routes,
+    };
+    let server = match listeners.admin {
+        Some(listener) => operator_listener::listen(server, listener, &parts)?,
+        None => server,
+    };
     // The factory runs once per thread, with clones of the shared dependencies.
     let server = server.listen("http", listener, move || {
         let thread = WorkerThread::current(&parts);
         let app = App::new()
             .into_utoipa_app()
             .openapi(description::outline())
-            .configure(api::routes);
+            .configure(routes);
         let (app, description) = app.split_for_parts();
         // Beside the API: these resources are in no description.
         #[cfg(feature = "conformance")]
@@ -173,16 +188,14 @@ pub fn serve(parts: GatewayDeps, listeners: Listeners) -> std::io::Result<Runnin
             .configure(web_pages::routes(&parts.config))
             // Behind the chat page, whose route for `/` comes first where it is on.
             .configure(front_page::routes)
+            .configure(|config| operator_data(config, &parts))
             .app_data(web::Data::new(PingWheel::start()))
             .app_data(engines.clone())
             .app_data(web::Data::new(thread.worker.clone()))
-            .app_data(web::Data::new(parts.cluster.clone()))
-            .app_data(web::Data::new(parts.figures.clone()))
             .app_data(web::Data::new(parts.greetings.clone()))
             .app_data(logins.clone())
             .app_data(web::Data::new(parts.login.clone()))
             .app_data(web::Data::new(parts.devices.clone()))
-            .app_data(web::Data::new(parts.api_keys.clone()))
             .app_data(web::Data::new(parts.access.clone()))
             .app_data(key_rates.clone())
             .app_data(web::Data::new(Rc::new(Api::new(description))))

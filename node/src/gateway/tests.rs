@@ -54,6 +54,7 @@ impl TestNode {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::default();
         config.server.listen = "127.0.0.1:0".to_owned();
+        config.server.admin = String::new();
         config.server.threads = 1;
         config.auth.dev_tokens = true;
         config.cluster.listen = "127.0.0.1:0".to_owned();

@@ -1,6 +1,6 @@
 //! Reasons why a node could not start.
 
-use crate::auth::token_verifier;
+use crate::auth::{UnusableTokens, token_verifier};
 use crate::gateway::connection_limit;
 use crate::webhook;
 
@@ -19,6 +19,9 @@ pub enum Error {
     /// The keys for verifying tokens cannot be loaded.
     #[error("{0}")]
     Auth(#[from] token_verifier::Error),
+    /// The tokens of operators cannot be read.
+    #[error("{0}")]
+    AdminTokens(#[from] UnusableTokens),
     /// The webhook that delivers one-time codes is misconfigured.
     #[error("login.webhook: {0}")]
     Webhook(webhook::UnusableSecret),

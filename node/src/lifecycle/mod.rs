@@ -31,8 +31,10 @@ use tokio::sync::oneshot;
 use self::patience::{Patience, is_address_held};
 use self::threads::{ActorRuntime, ClusterRuntime};
 use self::upkeep::{measure_space, tidy_up, watch_majority};
+use crate::admin::{NodeAdmin, NodeAdminDeps};
 use crate::auth::{
-    ApiKeys, DeviceTokens, KeyringCache, LoginService, RevocationList, UserAccessCache, token_verifier,
+    AdminTokens, ApiKeys, DeviceTokens, KeyringCache, LoginService, RevocationList, UserAccessCache,
+    token_verifier,
 };
 use crate::config::Config;
 use crate::forwarding::RequestForwarder;
@@ -48,6 +50,8 @@ use crate::webhook;
 
 pub struct Running {
     http: SocketAddr,
+    /// Address for operators: that for clients, unless they have a listener of their own.
+    admin: SocketAddr,
     tcp: Vec<(server::StreamProtocol, SocketAddr)>,
     store: Store,
     cluster: Cluster,
@@ -84,9 +88,15 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     let ended = RevocationList::new(&config);
     let auth = auth.believing(keys.clone(), &config.auth, config.tuning.token_leeway.0);
     let auth = auth.refusing(ended.clone());
+    let admin_tokens = AdminTokens::open(&config.server)?;
     // Bound before anything slow: an address in use is the most common mistake, and should be reported at once.
     let http = config.server.listen.clone();
     let (listener, addr) = bind("server.listen", &http).await?;
+    let admin = match &*config.server.admin {
+        "" => None,
+        admin => Some(bind("server.admin", admin).await?),
+    };
+    let admin_addr = admin.as_ref().map_or(addr, |(_, addr)| *addr);
     let tcp = bind_protocols(&config).await?;
     let tcp_addrs = tcp
         .iter()
@@ -94,6 +104,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         .collect();
     let listeners = server::Listeners {
         http: listener,
+        admin: admin.map(|(listener, _)| listener),
         tcp: tcp.into_iter().map(|(listener, _)| listener).collect(),
     };
 
@@ -152,9 +163,22 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         devices.register(registry);
         ended.register(registry);
     });
+    let admin = NodeAdmin::new(NodeAdminDeps {
+        cluster: cluster.clone(),
+        admission: admission.clone(),
+        sessions: sessions.clone(),
+        metrics: metrics.clone(),
+        storage: store.metrics().clone(),
+        connections: limiter.gauges(),
+        runtime: raft.handle().clone(),
+        fsync: config.storage.fsync,
+    });
+    service.serve_admin(admin.clone());
     let parts = server::GatewayDeps {
         config: config.clone(),
         auth,
+        admin: admin.clone(),
+        admin_tokens,
         cluster: cluster.clone(),
         conversations: service.conversations(),
         login: login.clone(),
@@ -193,14 +217,15 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         store.clone(),
         config.storage.compaction_interval.0,
     );
-    let upkeep = futures::future::join(tidy_up, measure_space(store.clone()));
+    let upkeep = futures::future::join3(tidy_up, measure_space(store.clone()), admin.measure());
     let tidy = raft.handle().spawn(async {
         upkeep.await;
     });
     let key_refresh = raft.handle().spawn(login.keep());
-    tracing::info!(node = cluster.node_id().0, http = %addr, cluster = config.cluster.advertised(), connections = budget.clients, "serving");
+    tracing::info!(node = cluster.node_id().0, http = %addr, admin = %admin_addr, cluster = config.cluster.advertised(), connections = budget.clients, "serving");
     Ok(Running {
         http: addr,
+        admin: admin_addr,
         tcp: tcp_addrs,
         store,
         cluster,
@@ -382,6 +407,12 @@ impl Running {
     #[must_use]
     pub fn http_addr(&self) -> SocketAddr {
         self.http
+    }
+
+    /// Returns the address for operators.
+    #[must_use]
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin
     }
 
     /// Returns the address of a protocol with a listener of its own.

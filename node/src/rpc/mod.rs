@@ -24,6 +24,8 @@
 //! | 35 | `USER_ACCESS_CHANGED` | every node | `login::UserAccessChanged` → nothing |
 //! | 41 | `USER_SESSIONS` | every node | `user_sessions::UserSessionsQuery` → `user_sessions::UserSessions` |
 //! | 42 | `END_SESSION` | the node of a session | `user_sessions::EndSessionRequest` → nothing |
+//! | 46 | `NODE_REPORT` | every node | `node_report::NodeReportQuery` → `node_report::NodeReport` |
+//! | 47 | `ORDER_DRAIN` | the node to drain | `node_report::DrainOrder` → `node_report::DrainResult` |
 //!
 //! One-way, on the fan-out connection: 1 `DELIVER` (`deliver`), 2 `POSITIONS` (`deliver::Positions`), 3 `TYPING`
 //! (`presence::TypingUpdate`).
@@ -33,6 +35,7 @@
 pub(crate) mod deliver;
 pub(crate) mod forward;
 pub(crate) mod login;
+mod node_report;
 pub(crate) mod presence;
 mod query_method;
 pub(crate) mod register;
@@ -47,6 +50,9 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use node_report::{
+    DrainOrder, DrainResult, NodeReport, NodeReportQuery, ReplicaReport, ReportedState,
+};
 pub use query_method::NumberedQuery;
 pub(crate) use query_method::{QueryMethod, QueryServer};
 pub use session_id::SessionId;
@@ -94,6 +100,10 @@ pub(crate) const USER_ACCESS_CHANGED: u16 = 35;
 pub(crate) const USER_SESSIONS: u16 = 41;
 /// End of one session of a user.
 pub(crate) const END_SESSION: u16 = 42;
+/// State of a node for operators.
+pub(crate) const NODE_REPORT: u16 = 46;
+/// Order to drain a node, or to serve again.
+pub(crate) const ORDER_DRAIN: u16 = 47;
 
 /// One-way: events and notices from a shard owner.
 pub(crate) const DELIVER: u16 = 1;

@@ -11,6 +11,7 @@ use prometheus_client::registry::Registry;
 use tokio::runtime::Handle;
 
 use super::dispatch::RpcDispatcher;
+use crate::admin::NodeAdmin;
 use crate::auth::ApiKeys;
 use crate::forwarding::RequestForwarder;
 use crate::presence::PresenceReporter;
@@ -154,6 +155,11 @@ impl ChatService {
     /// Registers the API keys, of which other nodes announce revocations. Must be called before the cluster member runs.
     pub fn serve_api_keys(&self, keys: ApiKeys) {
         self.directory.serve_api_keys(keys);
+    }
+
+    /// Registers the state of the node, for which operators ask. Until then the node counts as silent.
+    pub fn serve_admin(&self, admin: NodeAdmin) {
+        self.directory.serve_admin(admin);
     }
 
     /// Returns the handle by which sessions send commands and queries.

@@ -18,6 +18,7 @@ use tracing::debug;
 
 use crate::shard::ephemeral;
 
+use crate::admin::NodeAdmin;
 use crate::auth::ApiKeys;
 use crate::forwarding::RequestForwarder;
 use crate::presence::registry as users;
@@ -40,6 +41,8 @@ pub(crate) struct RpcDispatcher {
     forwarder: OnceLock<RequestForwarder>,
     /// Empty until the API keys of the node are registered.
     api_keys: OnceLock<ApiKeys>,
+    /// Empty until the state of the node is registered.
+    admin: OnceLock<NodeAdmin>,
     /// Shards that were activated before [`RpcDispatcher::open`]; `None` afterwards.
     early: Mutex<Option<Vec<OwnedShard>>>,
 }
@@ -54,6 +57,7 @@ impl RpcDispatcher {
             rates: OnceLock::new(),
             forwarder: OnceLock::new(),
             api_keys: OnceLock::new(),
+            admin: OnceLock::new(),
             early: Mutex::new(Some(Vec::new())),
         }
     }
@@ -76,6 +80,11 @@ impl RpcDispatcher {
     /// Registers the API keys; later calls have no effect.
     pub(crate) fn serve_api_keys(&self, keys: ApiKeys) {
         let _set = self.api_keys.set(keys);
+    }
+
+    /// Registers the state of this node for operators; later calls have no effect.
+    pub(crate) fn serve_admin(&self, admin: NodeAdmin) {
+        let _set = self.admin.set(admin);
     }
 
     /// Returns the per-user rate limits of this node, or `None` until they are registered.
@@ -203,6 +212,10 @@ impl Service for RpcDispatcher {
             },
             _ if RequestForwarder::serves(method) => match self.forwarder.get() {
                 Some(forwarder) => forwarder.call(&body, reply),
+                None => refuse(reply, &RpcError::Busy),
+            },
+            _ if NodeAdmin::serves(method) => match self.admin.get() {
+                Some(admin) => admin.call(method, &body, reply),
                 None => refuse(reply, &RpcError::Busy),
             },
             _ => match QueryMethod::of(method) {

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
@@ -51,15 +51,17 @@ struct SessionSlot {
 pub struct AdmissionControl {
     order: watch::Sender<NodeState>,
     sessions: AtomicUsize,
+    /// Set once the node stops.
+    stopping: AtomicBool,
 }
 
 /// Serving state of the node, observed by all sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NodeState {
     Serve,
-    /// Existing sessions continue, new ones are refused: the node is about to stop and hands over its shards.
+    /// Existing sessions continue, new ones are refused: the node hands over its shards, to stop or to be drained.
     HandOver,
-    /// All sessions are closed: the node is stopping.
+    /// All sessions are closed: the node stops, or is drained.
     Drain,
     /// All sessions are closed: the node has no majority.
     Isolated,
@@ -72,15 +74,39 @@ impl Default for AdmissionControl {
         AdmissionControl {
             order: watch::Sender::new(NodeState::Serve),
             sessions: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
         }
     }
 }
 
 impl AdmissionControl {
+    /// Marks the node as stopping: it never serves again.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Returns `true` once the node stops.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Serves again after a drain, unless the node stops.
+    pub fn resume(&self) {
+        self.order.send_if_modified(|now| {
+            let drains = matches!(*now, NodeState::HandOver | NodeState::Drain);
+            let changes = drains && !self.is_stopping();
+            if changes {
+                *now = NodeState::Serve;
+            }
+            changes
+        });
+    }
+
     /// Sets the serving state, which also decides whether new sessions are admitted.
     pub fn send(&self, order: NodeState) {
         self.order.send_if_modified(|now| {
-            // Stopping is final: a majority found again must not make a draining node accept sessions.
+            // A majority found again must not make a draining node accept sessions.
             let changes = match *now {
                 NodeState::Drain => false,
                 NodeState::HandOver => order == NodeState::Drain,
@@ -217,5 +243,33 @@ async fn clock(worker: Rc<WorkerContext>) {
                 worker.slots.borrow().values().for_each(|slot| slot.link.tick(now));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drained_node_serves_again_and_a_stopping_one_does_not() {
+        let admission = AdmissionControl::default();
+        admission.send(NodeState::HandOver);
+        admission.send(NodeState::Drain);
+        admission.isolated(false);
+        assert_eq!(
+            admission.order(),
+            NodeState::Drain,
+            "only an operator ends a drain"
+        );
+        admission.resume();
+        assert_eq!(admission.order(), NodeState::Serve);
+        admission.isolated(true);
+        admission.resume();
+        assert_eq!(admission.order(), NodeState::Isolated, "which is no drain");
+        admission.isolated(false);
+        admission.stop();
+        admission.send(NodeState::HandOver);
+        admission.resume();
+        assert_eq!(admission.order(), NodeState::HandOver);
     }
 }

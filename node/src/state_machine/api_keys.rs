@@ -66,7 +66,7 @@ pub(super) struct AuditRow {
     pub(super) at_ms: u64,
     /// Random number of the request, so that a retry is recorded once.
     pub(super) nonce: u64,
-    /// Key of the change; `None` for the operator.
+    /// Key of the change; `None` for an operator.
     pub(super) key: Option<ApiKeyId>,
     /// Kind of the change, such as `messages.send`.
     pub(super) act: Box<str>,
@@ -74,6 +74,10 @@ pub(super) struct AuditRow {
     pub(super) target: Box<str>,
     /// Number of items that the request named.
     pub(super) count: u32,
+    /// Name of the operator's token; empty for a change with a key.
+    pub(super) who: Box<str>,
+    /// Outcome of an operator's change; empty for a change with a key.
+    pub(super) outcome: Box<str>,
 }
 
 impl VersionedRow for ApiKeyRow {}

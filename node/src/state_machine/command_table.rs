@@ -324,6 +324,19 @@ commands! {
             /// Number of items that the request names.
             count: u32,
         };
+        /// Appends the entry of an operator's change to the audit log, or sets the outcome of the entry with this nonce.
+        AuditOperator = 112, level 1, Irrelevant {
+            /// Random number of the change.
+            nonce: u64,
+            /// Name of the operator's token.
+            who: Box<str>,
+            /// Kind of the change.
+            act: Box<str>,
+            /// Node, session, user or key that the change concerns.
+            target: Box<str>,
+            /// Outcome of the change; `begun` until it is known.
+            outcome: Box<str>,
+        };
     }
 
     /// Effects of one shard on another. Proposed by shard owners.

@@ -1,6 +1,7 @@
 //! Metrics for Prometheus: those of gateway and sessions, and the registry for those of other components.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
@@ -49,7 +50,9 @@ pub struct ServerMetrics {
     /// Commands refused, by code.
     pub refused: Family<CodeLabels, Counter>,
     /// Seconds from a send's arrival in the session to its answer.
-    pub send_seconds: Histogram,
+    send_seconds: Histogram,
+    /// Answered sends, of which the histogram tells the number only in a scrape.
+    sends_answered: Counter,
     /// Overflows of outbound queues.
     pub resyncs: Counter,
     /// Ephemeral events dropped for slow clients.
@@ -165,6 +168,7 @@ impl Default for ServerMetrics {
             refused: Family::default(),
             // 0.5 ms to 16 s: from a single fsync to beyond the command timeout.
             send_seconds: Histogram::new(exponential_buckets(0.0005, 2.0, 16)),
+            sends_answered: Counter::default(),
             resyncs: Counter::default(),
             dropped: Counter::default(),
             auth_failures: Counter::default(),
@@ -197,6 +201,18 @@ impl ServerMetrics {
                     .get_or_create(&GatewayLabels { gateway }),
             );
         }
+    }
+
+    /// Records an answered send and its duration.
+    pub fn send_answered(&self, took: Duration) {
+        self.send_seconds.observe(took.as_secs_f64());
+        self.sends_answered.inc();
+    }
+
+    /// Returns the number of answered sends since the start of the node.
+    #[must_use]
+    pub fn sends_answered(&self) -> u64 {
+        self.sends_answered.get()
     }
 
     pub fn register(&self, registry: &mut Registry) {

@@ -34,7 +34,7 @@ impl Call {
     /// Begins a request that does not ask the server to close the connection.
     pub fn persistent(method: &str, path: &str) -> Call {
         Call {
-            head: format!("{method} {path} HTTP/1.1\r\nHost: x\r\n"),
+            head: format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"),
             body: Vec::new(),
         }
     }

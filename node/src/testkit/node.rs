@@ -55,6 +55,11 @@ impl Node {
         self.running.http_addr()
     }
 
+    /// Returns the address for operators, that for clients unless they are separate.
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.running.admin_addr()
+    }
+
     /// Connects an authenticated client, whose `hello` and `ready` are already read.
     pub async fn client(&self, user: &str) -> Client {
         let mut client = Client::connect(self.addr()).await;
@@ -93,7 +98,7 @@ impl Node {
 
     /// Returns the value of a metric, 0 if it is missing; `name` with labels as they are printed.
     pub async fn figure(&self, name: &str) -> u64 {
-        http::figure(self.addr(), name).await
+        http::figure(self.admin_addr(), name).await
     }
 
     /// Waits until a metric has at least this value.
@@ -127,6 +132,7 @@ fn parts(reply: Reply) -> (u16, String) {
 pub fn config(dir: &Path) -> Config {
     let mut config = Config::default();
     config.server.listen = "127.0.0.1:0".to_owned();
+    config.server.admin = String::new();
     config.server.threads = 2;
     config.tuning.shutdown_timeout = HumanDuration::millis(1_000);
     config.auth.dev_tokens = true;

@@ -68,7 +68,7 @@ impl ProcessCluster {
             std::fs::create_dir(&dir).unwrap();
             let (mqtt, data) = (reserved_addr(), dir.join("data"));
             let settings = format!(
-                "[server]\nlisten = \"{http}\"\nthreads = 1\n[mqtt]\nlisten = \"{mqtt}\"\n[cluster]\n\
+                "[server]\nlisten = \"{http}\"\nadmin = \"\"\nthreads = 1\n[mqtt]\nlisten = \"{mqtt}\"\n[cluster]\n\
                  listen = \"{listen}\"\nseeds = [\"{}\"]\nshards = 4\nelection_timeout = \"1s\"\n{}dir = {:?}\n",
                 between[0], SETTINGS, data
             );

@@ -28,6 +28,7 @@ mod mqtt_stock;
 mod mqtt_topics;
 mod mqtt_websocket;
 mod operations;
+mod operators;
 mod poll;
 mod presence;
 mod rates;

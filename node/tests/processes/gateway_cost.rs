@@ -121,7 +121,7 @@ impl MeasuredNode {
         let [http, mqtt, between] = [reserved_addr(), reserved_addr(), reserved_addr()];
         // Sessions of clients that have left end soon, or they would receive the messages of the next phase.
         let settings = format!(
-            "[server]\nlisten = \"{http}\"\nthreads = 2\nunauthenticated_per_address = 100000\n\
+            "[server]\nlisten = \"{http}\"\nadmin = \"\"\nthreads = 2\nunauthenticated_per_address = 100000\n\
              [mqtt]\nlisten = \"{mqtt}\"\n[cluster]\nlisten = \"{between}\"\nseeds = [\"{between}\"]\nshards = 4\n\
              [auth]\ndev_tokens = true\n[session]\nresume_timeout = \"1s\"\n\
              [limits]\nsends_per_second = 100000\nqueries_per_second = 100000\nadditions_per_day = 1000\n\

@@ -14,6 +14,7 @@ mod gateways;
 mod isolation;
 mod membership;
 mod mixed_room;
+mod overview;
 mod people;
 mod resume;
 mod retention;

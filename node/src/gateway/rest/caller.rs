@@ -173,10 +173,7 @@ impl AuthenticatedUser {
         };
         let began = Instant::now();
         let done = change.submit(self.conversations(), self.user.clone(), 0).await;
-        self.worker
-            .metrics
-            .send_seconds
-            .observe(began.elapsed().as_secs_f64());
+        self.worker.metrics.send_answered(began.elapsed());
         done.map_err(|refusal| self.refused(refusal))
     }
 

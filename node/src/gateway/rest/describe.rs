@@ -87,7 +87,7 @@ pub(super) struct IdempotencyKey {
 pub(in crate::gateway) struct QueryErrors;
 
 /// Error responses of changes and of requests with a body.
-pub(super) struct ChangeErrors;
+pub(in crate::gateway) struct ChangeErrors;
 
 /// Error responses of requests without authentication.
 pub(super) struct Entered;
@@ -98,6 +98,9 @@ pub(super) struct Proven;
 /// Error responses of operator requests.
 pub(in crate::gateway) struct Operators;
 
+/// Error responses of operator requests about one thing, which may be missing.
+pub(super) struct OperatorQueryErrors;
+
 /// Error responses of the WebSocket upgrade.
 pub(in crate::gateway) struct Upgraded;
 
@@ -107,7 +110,7 @@ pub(in crate::gateway) struct HeadErrors;
 /// Error responses of public resources, which need no token.
 pub(in crate::gateway) struct PublicErrors;
 
-// === impl ApiTag, QueryErrors, ChangeErrors, Entered, Proven, Operators, Upgraded, HeadErrors, PublicErrors ===
+// === impl ApiTag, QueryErrors, ChangeErrors, Entered, Proven, Operators, OperatorQueryErrors, Upgraded, HeadErrors, PublicErrors ===
 
 impl ApiTag {
     pub(super) const LOGIN: &'static str = "Login";
@@ -174,7 +177,13 @@ impl IntoResponses for Proven {
 
 impl IntoResponses for Operators {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        refusals(&[400, 401])
+        refusals(&[400, 401, 403])
+    }
+}
+
+impl IntoResponses for OperatorQueryErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        refusals(&[400, 401, 403, 404, 429, 500, 503])
     }
 }
 

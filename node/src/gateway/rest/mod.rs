@@ -10,6 +10,7 @@ mod input;
 mod rates;
 mod response;
 
+mod admin;
 mod bans;
 mod conversations;
 mod cursors;
@@ -43,11 +44,20 @@ type MemberPath = Path<(ConversationId, UserId)>;
 /// Conversation and log position in the path.
 type EventPath = Path<(ConversationId, u64)>;
 
-pub(super) fn routes(config: &mut ServiceConfig) {
+/// Sets the responses for malformed paths and queries. The framework's own are plain text, but clients expect problem
+/// responses.
+pub(super) fn errors(config: &mut ServiceConfig) {
     config
-        // The framework's own errors are plain text, but clients expect problem responses.
         .app_data(PathConfig::default().error_handler(|error, _| Problem::bad(error.to_string()).into()))
         .app_data(QueryConfig::default().error_handler(|error, _| Problem::bad(error.to_string()).into()));
+}
+
+/// Registers the resources of operators.
+pub(super) fn operator_routes(config: &mut ServiceConfig) {
+    admin::routes(config);
+}
+
+pub(super) fn routes(config: &mut ServiceConfig) {
     conversations::routes(config);
     messages::routes(config);
     reactions::routes(config);

@@ -21,25 +21,25 @@ const MARK_DIGITS: usize = 16;
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 #[expect(dead_code, reason = "describes the path")]
-struct OfSession {
+pub(super) struct OfSession {
     /// The id of the session in the list.
     #[param(min_length = 17, max_length = 32)]
     session: String,
 }
 
-/// The sessions of the caller.
+/// The sessions of a user.
 #[derive(Serialize, ToSchema)]
-struct SessionList {
+pub(super) struct SessionList {
     /// The sessions, the latest first.
-    items: Vec<ListedSession>,
+    pub(super) items: Vec<ListedSession>,
     /// True if a node did not respond in time, so that its sessions are missing; absent otherwise.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    partial: bool,
+    pub(super) partial: bool,
 }
 
-/// A session of the caller.
+/// A session of a user.
 #[derive(Serialize, ToSchema)]
-struct ListedSession {
+pub(super) struct ListedSession {
     /// The id of the session in this list. It ends the session, and does not resume it.
     id: String,
     /// The device; absent if the client named none.
@@ -111,7 +111,7 @@ async fn end_session(
 }
 
 /// Returns the node and the mark of an id; `None` for any other text.
-fn parse(id: &str) -> Option<(u64, u64)> {
+pub(super) fn parse(id: &str) -> Option<(u64, u64)> {
     let digits = id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let (node, mark) = id
         .split_at_checked(id.len().checked_sub(MARK_DIGITS)?)

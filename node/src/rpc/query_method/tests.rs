@@ -203,6 +203,8 @@ fn method_numbers_are_frozen() {
         (40, "ProfilesQuery"),
         (41, "USER_SESSIONS"),
         (42, "END_SESSION"),
+        (46, "NODE_REPORT"),
+        (47, "ORDER_DRAIN"),
     ];
     let mut found: Vec<(u16, String)> = vec![
         (rpc::SUBMIT, "SUBMIT".into()),
@@ -222,6 +224,8 @@ fn method_numbers_are_frozen() {
         (rpc::USER_ACCESS_CHANGED, "USER_ACCESS_CHANGED".into()),
         (rpc::USER_SESSIONS, "USER_SESSIONS".into()),
         (rpc::END_SESSION, "END_SESSION".into()),
+        (rpc::NODE_REPORT, "NODE_REPORT".into()),
+        (rpc::ORDER_DRAIN, "ORDER_DRAIN".into()),
     ];
     let number = |method: &QueryMethod| (*method as u16, format!("{method:?}"));
     found.extend(QueryMethod::ALL.iter().map(number));
@@ -359,8 +363,13 @@ fn responses_are_frozen() {
         act: "a".into(),
         target: "t".into(),
         count: 2,
+        who: "w".into(),
+        outcome: "o".into(),
     };
-    golden::<Vec<AuditEntry>>(vec![audited], &[1, 1, 9, 8, 0, 1, b'a', 1, b't', 2]);
+    golden::<Vec<AuditEntry>>(
+        vec![audited],
+        &[1, 1, 9, 8, 0, 1, b'a', 1, b't', 2, 1, b'w', 1, b'o'],
+    );
     let profile = StoredProfile {
         ver: 3,
         name: Some("n".into()),

@@ -183,10 +183,7 @@ impl Session {
     ) {
         let now = Instant::now();
         self.limits.end_change(pending.bytes());
-        self.worker
-            .metrics
-            .send_seconds
-            .observe(pending.elapsed(now).as_secs_f64());
+        self.worker.metrics.send_answered(pending.elapsed(now));
         let (conv, cid) = (pending.conversation().clone(), pending.cid().clone());
         // Before the subscription to a new conversation, whose first event is the message itself.
         match pending.echo_update(&result) {

@@ -32,11 +32,15 @@ pub struct AuditEntry {
     pub seq: u64,
     /// Milliseconds since the epoch.
     pub at_ms: u64,
-    /// `None` for the operator.
+    /// `None` for an operator.
     pub key: Option<ApiKeyId>,
     pub act: Box<str>,
     pub target: Box<str>,
     pub count: u32,
+    /// Name of the operator's token; empty for a change with a key.
+    pub who: Box<str>,
+    /// Outcome of an operator's change; empty for a change with a key.
+    pub outcome: Box<str>,
 }
 
 /// Query for all API keys, in the order of their ids.
@@ -103,6 +107,8 @@ impl ShardQuery for AuditQuery {
                     act: row.act,
                     target: row.target,
                     count: row.count,
+                    who: row.who,
+                    outcome: row.outcome,
                 });
             }
         }

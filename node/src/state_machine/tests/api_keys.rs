@@ -65,9 +65,41 @@ fn api_key_is_listed_until_it_is_revoked() {
         assert_eq!(step(&mut shard, revoke), LoginOutcome::ApiKeyRevoked);
     }
     assert_eq!(api_keys(&shard.rows).unwrap().len(), 1);
-    // A repeat changes nothing and is not recorded.
-    let expected = [(2, "keys.revoke"), (1, "keys.create"), (0, "keys.create")];
-    assert_eq!(acts(&shard), expected.map(|(seq, act)| (seq, act.to_owned())));
+}
+
+#[test]
+fn operator_change_is_recorded_once_with_its_outcome() {
+    let mut shard = TestShard::new();
+    let change = |nonce: u64, outcome: &str| LoginOp::AuditOperator {
+        nonce,
+        who: "ci".into(),
+        act: "nodes.drain".into(),
+        target: "2".into(),
+        outcome: outcome.into(),
+    };
+    for op in [
+        change(1, "begun"),
+        change(2, "begun"),
+        change(1, "begun"),
+        change(1, "done"),
+        change(1, "failed: late"),
+        // A key's entry has no outcome, whoever sends one.
+        record(3),
+        change(3, "done"),
+    ] {
+        assert_eq!(step(&mut shard, op), LoginOutcome::Accepted);
+    }
+    let entries = audit(&shard.rows, None, 10).unwrap();
+    let found: Vec<_> = entries
+        .iter()
+        .map(|entry| (entry.seq, &*entry.who, &*entry.outcome, entry.key))
+        .collect();
+    let expected = [
+        (2, "", "", Some(id(1))),
+        (1, "ci", "begun", None),
+        (0, "ci", "done", None),
+    ];
+    assert_eq!(found, expected);
 }
 
 #[test]

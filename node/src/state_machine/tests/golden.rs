@@ -382,6 +382,19 @@ fn commands() -> Vec<(ShardCommand, &'static str)> {
             "l<3><1><0><0><0><0><ac><2>kkkkkkkkkk<3>a.b<3>g_1<2>",
         ),
         (
+            login(
+                "keys",
+                LoginOp::AuditOperator {
+                    nonce: 300,
+                    who: "w".into(),
+                    act: "a.b".into(),
+                    target: "3".into(),
+                    outcome: "begun".into(),
+                },
+            ),
+            "p<3><1><0><0><0><0><ac><2><1>w<3>a.b<1>3<5>begun",
+        ),
+        (
             ShardCommand::Outbox(OutboxOp::OutboxDone { ids: vec![id] }),
             "<80><0><0><0><0><1><5><2>",
         ),
@@ -533,6 +546,16 @@ fn rows_of_logins_have_frozen_bytes() {
         count: 3,
     };
     run("keys", change);
+    for outcome in ["begun", "done"] {
+        let change = LoginOp::AuditOperator {
+            nonce: 3,
+            who: "w".into(),
+            act: "a.b".into(),
+            target: "3".into(),
+            outcome: outcome.into(),
+        };
+        run("keys", change);
+    }
     let cursors = UserOp::PutCursors {
         device: "d1".into(),
         cursors: Some(DeviceCursors {
@@ -570,9 +593,10 @@ fn rows_of_logins_have_frozen_bytes() {
         "Login <6>u_x<0>d1 = <1><10><1>G<1><3>g_1<5>".to_owned(),
         format!("Login <7>kkkkkkkkkk = <1>{c}<1>n<8><7><1><9>"),
         "Login <8> = <1><2>".to_owned(),
-        format!("Login <9>{zero}<0> = <1><7><0><0><b>keys.create<10>nnvww23lnnvww23l<1>"),
-        format!("Login <9>{zero}<1> = <1><7><2><1>kkkkkkkkkk<3>a.b<3>g_1<3>"),
-        format!("Login <a>{zero}<2> = "),
+        format!("Login <9>{zero}<0> = <1><7><2><1>kkkkkkkkkk<3>a.b<3>g_1<3><0><0>"),
+        format!("Login <9>{zero}<1> = <1><7><3><0><3>a.b<1>3<1><1>w<4>done"),
+        format!("Login <a>{zero}<2> = {zero}<0>"),
+        format!("Login <a>{zero}<3> = {zero}<1>"),
     ];
     assert_eq!(rows, expected);
 }

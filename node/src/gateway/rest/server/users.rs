@@ -15,7 +15,7 @@ use crate::gateway::rest::response;
 
 /// The tokens of a user that are to be refused.
 #[derive(Deserialize, ToSchema)]
-struct TokenRevocation {
+pub(in crate::gateway::rest) struct TokenRevocation {
     /// The time in seconds since the epoch: tokens with an earlier `iat`, or without one, are refused from now on.
     before: u64,
 }
@@ -51,11 +51,7 @@ async fn revoke_tokens(
     u: UserPath,
     input: Input<TokenRevocation>,
 ) -> Result<HttpResponse, Problem> {
-    let before_s = input.fields.before;
-    // A time in the future would refuse tokens that are yet to be issued.
-    if before_s > caller.conversations().clock().now_ms().div_ceil(1_000) {
-        return Err(Problem::bad("before lies in the future"));
-    }
+    let before_s = input.fields.until(caller.conversations().clock().now_ms())?;
     change(&caller, "users.revoke", u, None, Some(before_s)).await
 }
 
@@ -94,4 +90,17 @@ async fn change(
         .await;
     changed.map_err(|refusal| caller.refused(refusal))?;
     Ok(response::nothing())
+}
+
+// === impl TokenRevocation ===
+
+impl TokenRevocation {
+    /// Returns the time in seconds since the epoch, unless it lies in the future.
+    pub(in crate::gateway::rest) fn until(&self, now_ms: u64) -> Result<u64, Problem> {
+        // A time in the future would refuse tokens that are yet to be issued.
+        match self.before > now_ms.div_ceil(1_000) {
+            true => Err(Problem::bad("before lies in the future")),
+            false => Ok(self.before),
+        }
+    }
 }

@@ -1,8 +1,7 @@
-//! API keys: created and revoked by operators, each with an entry in the audit log of the same batch.
+//! API keys: created and revoked by operators.
 
 use storage::ScanOrder;
 
-use super::audit::{self, AuditDraft};
 use crate::state_machine::ChatTable;
 use crate::state_machine::api_keys::{API_KEYS, ApiKeyId, ApiKeyRow};
 use crate::state_machine::apply::Result;
@@ -19,7 +18,7 @@ pub(super) fn create(
     row: ApiKeyRow,
 ) -> Result<LoginOutcome> {
     let key = keys::api_key(id);
-    // A retry must neither count against the limit nor appear in the audit log again.
+    // A retry must not count against the limit.
     if work.rows.get(ChatTable::Login, &key)?.is_some() {
         return Ok(LoginOutcome::Accepted);
     }
@@ -32,7 +31,6 @@ pub(super) fn create(
         return Ok(LoginOutcome::Limited { wait_ms: 0 });
     }
     work.rows.put(ChatTable::Login, &key, &row.encode());
-    record(work, id, "keys.create")?;
     Ok(LoginOutcome::Accepted)
 }
 
@@ -42,18 +40,6 @@ pub(super) fn revoke(work: &mut ApplyContext<'_, impl RowWriter>, id: ApiKeyId) 
     let key = keys::api_key(id);
     if work.rows.get(ChatTable::Login, &key)?.is_some() {
         work.rows.delete(ChatTable::Login, &key);
-        record(work, id, "keys.revoke")?;
     }
     Ok(LoginOutcome::ApiKeyRevoked)
-}
-
-fn record(work: &mut ApplyContext<'_, impl RowWriter>, id: ApiKeyId, act: &str) -> Result<()> {
-    let draft = AuditDraft {
-        nonce: None,
-        key: None,
-        act,
-        target: &id.to_string(),
-        count: 1,
-    };
-    audit::append(work, &draft)
 }

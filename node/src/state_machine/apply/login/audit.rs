@@ -1,4 +1,4 @@
-//! Audit log of the changes with API keys, bounded to the newest entries.
+//! Audit log of the changes by API keys and by operators, bounded to the newest entries.
 
 use crate::state_machine::ChatTable;
 use crate::state_machine::api_keys::{AUDIT_ENTRIES, ApiKeyId, AuditHeadRow, AuditRow};
@@ -10,35 +10,43 @@ use crate::state_machine::rows::VersionedRow;
 
 /// Entry to append to the log.
 pub(super) struct AuditDraft<'a> {
-    /// Random number of the request; `None` for a change that is recorded in its own batch.
-    pub(super) nonce: Option<u64>,
-    /// `None` for the operator.
+    /// Random number of the request.
+    pub(super) nonce: u64,
+    /// `None` for an operator.
     pub(super) key: Option<ApiKeyId>,
     pub(super) act: &'a str,
     pub(super) target: &'a str,
     pub(super) count: u32,
+    /// Name of the operator's token; empty for a key.
+    pub(super) who: &'a str,
+    /// Outcome of an operator's change; empty for a key.
+    pub(super) outcome: &'a str,
 }
 
-/// Appends an entry, unless one with its nonce exists, and removes the entry that leaves the bound.
+/// Outcome of a change that is not known yet.
+const BEGUN: &str = "begun";
+
+/// Appends an entry, unless one with its nonce exists, and removes the entry that leaves the bound. An existing entry
+/// without an outcome gets that of the draft.
 pub(super) fn append(work: &mut ApplyContext<'_, impl RowWriter>, draft: &AuditDraft<'_>) -> Result<()> {
-    if let Some(nonce) = draft.nonce {
-        let known = keys::audit_nonce(nonce);
-        // A command queue resends after a lost response.
-        if work.rows.get(ChatTable::Login, &known)?.is_some() {
-            return Ok(());
-        }
-        work.rows.put(ChatTable::Login, &known, b"");
+    let nonce = keys::audit_nonce(draft.nonce);
+    // A command queue resends after a lost response.
+    if let Some(known) = work.rows.get(ChatTable::Login, &nonce)? {
+        return conclude(work, &known, draft.outcome);
     }
     let head = work.rows.get(ChatTable::Login, &keys::AUDIT_HEAD)?;
     let head = head.map(|row| AuditHeadRow::decode(&row)).transpose()?;
     let at = head.unwrap_or_default().next;
+    work.rows.put(ChatTable::Login, &nonce, &at.to_be_bytes());
     let row = AuditRow {
         at_ms: work.now_ms,
-        nonce: draft.nonce.unwrap_or(0),
+        nonce: draft.nonce,
         key: draft.key,
         act: draft.act.into(),
         target: draft.target.into(),
         count: draft.count,
+        who: draft.who.into(),
+        outcome: draft.outcome.into(),
     };
     work.rows
         .put(ChatTable::Login, &keys::audit_entry(at), &row.encode());
@@ -51,6 +59,25 @@ pub(super) fn append(work: &mut ApplyContext<'_, impl RowWriter>, draft: &AuditD
             work.rows.delete(ChatTable::Login, &keys::audit_nonce(nonce));
         }
         work.rows.delete(ChatTable::Login, &key);
+    }
+    Ok(())
+}
+
+/// Sets the outcome of a recorded change. `at`: number of its entry, as the row of its nonce has it.
+fn conclude(work: &mut ApplyContext<'_, impl RowWriter>, at: &[u8], outcome: &str) -> Result<()> {
+    // A row without a number is of an entry that has no outcome.
+    let Ok(at) = at.try_into().map(u64::from_be_bytes) else {
+        return Ok(());
+    };
+    let key = keys::audit_entry(at);
+    let Some(row) = work.rows.get(ChatTable::Login, &key)? else {
+        return Ok(());
+    };
+    let mut row = AuditRow::decode(&row)?;
+    // Set once: a resent command must not undo it.
+    if &*row.outcome == BEGUN {
+        row.outcome = outcome.into();
+        work.rows.put(ChatTable::Login, &key, &row.encode());
     }
     Ok(())
 }

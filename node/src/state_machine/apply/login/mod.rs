@@ -105,11 +105,32 @@ pub(super) fn apply(
             count,
         } => {
             let draft = AuditDraft {
-                nonce: Some(*nonce),
+                nonce: *nonce,
                 key: Some(*key),
                 act,
                 target,
                 count: *count,
+                who: "",
+                outcome: "",
+            };
+            audit::append(work, &draft)?;
+            Ok(LoginOutcome::Accepted)
+        }
+        LoginOp::AuditOperator {
+            nonce,
+            who,
+            act,
+            target,
+            outcome,
+        } => {
+            let draft = AuditDraft {
+                nonce: *nonce,
+                key: None,
+                act,
+                target,
+                count: 1,
+                who,
+                outcome,
             };
             audit::append(work, &draft)?;
             Ok(LoginOutcome::Accepted)

@@ -1,4 +1,4 @@
-//! `/v1/admin/keys` and `/v1/admin/events`: API keys and the audit log, for operators.
+//! `/v1/admin/keys`: API keys of back ends.
 
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::Path;
@@ -9,13 +9,13 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::auth::ApiKeys;
-use crate::gateway::operations::Operator;
+use crate::gateway::operator::{Operator, Reader};
 use crate::gateway::problem::Problem;
 use crate::gateway::rest::describe::{ApiTag, ChangeErrors, QueryErrors};
 use crate::gateway::rest::input::Input;
 use crate::gateway::rest::response;
 use crate::session::WorkerContext;
-use crate::state_machine::{ApiKeyEntry, ApiKeyId, AuditEntry, KeyScope};
+use crate::state_machine::{ApiKeyEntry, ApiKeyId, KeyScope};
 
 /// API key in the path.
 #[derive(IntoParams)]
@@ -75,49 +75,8 @@ struct ListedApiKey {
     expires: Option<u64>,
 }
 
-/// Page of the audit log.
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-struct AuditRange {
-    /// Returns the newest entries below this `seq`; without it, the newest of all.
-    before: Option<u64>,
-    /// The number of entries; default 50, clamped to 1-100.
-    limit: Option<u64>,
-}
-
-/// A page of the audit log, the newest entry first.
-#[derive(Serialize, ToSchema)]
-struct AuditPage {
-    items: Vec<AuditItem>,
-}
-
-/// A change that was requested with sufficient rights. The entry precedes the change, so the state may refuse the
-/// change behind it.
-#[derive(Serialize, ToSchema)]
-struct AuditItem {
-    /// The number of the entry.
-    seq: u64,
-    /// The time of the entry, in milliseconds since the epoch.
-    ts: u64,
-    /// The id of the API key; absent for a change by an operator.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key_id: Option<String>,
-    /// The kind of the change, such as `messages.send`.
-    #[schema(value_type = String)]
-    act: Box<str>,
-    /// The conversation, user or key that the change concerns.
-    #[schema(value_type = String)]
-    target: Box<str>,
-    /// The number of items that the request named.
-    count: u32,
-}
-
 pub(super) fn routes(config: &mut ServiceConfig) {
-    config
-        .service(create_key)
-        .service(list_keys)
-        .service(revoke_key)
-        .service(list_audit);
+    config.service(create_key).service(list_keys).service(revoke_key);
 }
 
 /// Creates an API key for a back end. Two keys of a back end are valid side by side, so a key is rotated by creating
@@ -127,7 +86,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 ))]
 #[post("/v1/admin/keys")]
 async fn create_key(
-    _operator: Operator,
+    operator: Operator,
     keys: web::Data<ApiKeys>,
     worker: web::Data<std::rc::Rc<WorkerContext>>,
     input: Input<ApiKeyRequest>,
@@ -148,7 +107,10 @@ async fn create_key(
     if expires.is_some_and(|expires| expires <= worker.conversations.clock().now_ms()) {
         return Err(Problem::bad("expires lies in the past"));
     }
-    let created = keys.create(name.into(), &scopes, expires).await?;
+    // Drawn before the change, so that the audit log names the key.
+    let id = ApiKeyId(rand::random());
+    let creation = async { Ok(keys.create(id, name.into(), &scopes, expires).await?) };
+    let created = operator.change("keys.create", &id.to_string(), creation).await?;
     // Never stored by caches: the answer contains the key.
     Ok(HttpResponse::Created()
         .insert_header((CACHE_CONTROL, "no-store"))
@@ -163,7 +125,7 @@ async fn create_key(
     (status = 200, description = "The API keys of the cluster, at most 64.", body = ApiKeyList), QueryErrors
 ))]
 #[get("/v1/admin/keys")]
-async fn list_keys(_operator: Operator, keys: web::Data<ApiKeys>) -> Result<HttpResponse, Problem> {
+async fn list_keys(_reader: Reader, keys: web::Data<ApiKeys>) -> Result<HttpResponse, Problem> {
     let entries = keys.list().await?;
     Ok(response::json(&ApiKeyList {
         items: entries.into_iter().map(ListedApiKey::from).collect(),
@@ -176,36 +138,21 @@ async fn list_keys(_operator: Operator, keys: web::Data<ApiKeys>) -> Result<Http
 ))]
 #[delete("/v1/admin/keys/{key_id}")]
 async fn revoke_key(
-    _operator: Operator,
+    operator: Operator,
     keys: web::Data<ApiKeys>,
     path: KeyPath,
 ) -> Result<HttpResponse, Problem> {
     // Any other text is the id of no key.
     if let Some(id) = ApiKeyId::parse(&path) {
-        keys.revoke(id).await?;
+        let revocation = async { Ok(keys.revoke(id).await?) };
+        operator
+            .change("keys.revoke", &id.to_string(), revocation)
+            .await?;
     }
     Ok(response::nothing())
 }
 
-/// Lists the changes by API keys and the changes of the keys, without their contents. The newest 1,000 are kept.
-#[utoipa::path(tag = ApiTag::OPERATION, params(AuditRange), responses(
-    (status = 200, description = "A page of the audit log.", body = AuditPage), QueryErrors
-))]
-#[get("/v1/admin/events")]
-async fn list_audit(
-    _operator: Operator,
-    keys: web::Data<ApiKeys>,
-    range: web::Query<AuditRange>,
-) -> Result<HttpResponse, Problem> {
-    let AuditRange { before, limit } = range.into_inner();
-    let limit = u32::try_from(limits::page(limit)).unwrap_or(1);
-    let entries = keys.audit(before, limit).await?;
-    Ok(response::json(&AuditPage {
-        items: entries.into_iter().map(AuditItem::from).collect(),
-    }))
-}
-
-// === impl ListedApiKey, AuditItem ===
+// === impl ListedApiKey ===
 
 impl From<ApiKeyEntry> for ListedApiKey {
     fn from(entry: ApiKeyEntry) -> ListedApiKey {
@@ -215,19 +162,6 @@ impl From<ApiKeyEntry> for ListedApiKey {
             scopes: entry.scopes.iter().collect(),
             created: entry.created_ms,
             expires: entry.expires_ms,
-        }
-    }
-}
-
-impl From<AuditEntry> for AuditItem {
-    fn from(entry: AuditEntry) -> AuditItem {
-        AuditItem {
-            seq: entry.seq,
-            ts: entry.at_ms,
-            key_id: entry.key.map(|key| key.to_string()),
-            act: entry.act,
-            target: entry.target,
-            count: entry.count,
         }
     }
 }

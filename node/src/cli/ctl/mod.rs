@@ -1,0 +1,161 @@
+//! `rookery ctl`: commands of operators against running nodes.
+//!
+//! Data goes to standard output, everything else to standard error. The exit code is part of the interface:
+//! [`failure`] has the list. JSON output begins with the number of its version, `"v":1`.
+//!
+//! One file per command: it has the arguments, asks the admin API through [`client`], and renders the answer, which
+//! [`view`] declares.
+
+mod can_stop;
+mod check;
+mod client;
+mod drain;
+mod events;
+mod failure;
+mod key;
+mod nodes;
+mod output;
+mod sessions;
+mod shards;
+mod status;
+mod token;
+mod user;
+mod view;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use self::client::AdminClient;
+use self::failure::Failure;
+use self::output::{Output, OutputFormat};
+
+/// Addresses that are tried unless others are given: the port for operators, and that of `rookery dev`, which has one port
+/// for everything.
+const DEFAULT_URLS: [&str; 2] = ["http://127.0.0.1:8079", "http://127.0.0.1:8080"];
+
+/// Arguments of `rookery ctl`.
+#[derive(Args)]
+pub(super) struct Ctl {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: CtlCommand,
+}
+
+/// Arguments of all commands.
+#[derive(Args)]
+struct GlobalArgs {
+    /// Address of a node's port for operators: `http://HOST:PORT`. May be repeated: the first node that answers is asked.
+    #[arg(
+        long,
+        global = true,
+        env = "ROOKERY_URL",
+        value_delimiter = ',',
+        default_values = DEFAULT_URLS,
+        value_parser = client::http_url
+    )]
+    url: Vec<String>,
+    /// File with the admin token. Without it the environment variable ROOKERY_ADMIN_TOKEN has the token.
+    #[arg(long, global = true, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Form of the data on standard output.
+    #[arg(short, long, global = true, value_enum, default_value_t = OutputFormat::Table)]
+    output: OutputFormat,
+    /// Time to wait for each answer of a node.
+    #[arg(long, global = true, default_value = "10s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    /// Permits what cannot be undone.
+    #[arg(short, long, global = true)]
+    yes: bool,
+}
+
+#[derive(Subcommand)]
+enum CtlCommand {
+    /// Shows the state of the cluster in one sentence, and its nodes.
+    Status(status::Status),
+    /// Lists the nodes with version, uptime, load and disk.
+    Nodes(nodes::Nodes),
+    /// Lists the shards with their owners, and the role and lag of every replica.
+    Shards(shards::Shards),
+    /// Checks the cluster, or a node, for probes and monitors: the exit code is the result.
+    Check(check::Check),
+    /// Tells whether a node can stop without a shard losing its majority.
+    CanStop(can_stop::CanStop),
+    /// Drains a node: its shards and sessions move to other nodes.
+    Drain(drain::Drain),
+    /// Ends the drain of a node.
+    Resume(drain::Resume),
+    /// Manages the API keys of back ends.
+    Key(key::Key),
+    /// Lists the changes by operators and back ends: the audit log.
+    Events(events::Events),
+    /// Lists the sessions of a user on all nodes, or ends them.
+    Sessions(sessions::Sessions),
+    /// Shows a user, closes its sessions, or refuses its tokens.
+    User(user::User),
+    /// Makes tokens of users with the key of the identity provider, without a node.
+    Token(token::Token),
+}
+
+/// Dependencies of a command.
+struct CtlContext {
+    client: AdminClient,
+    output: Output,
+    yes: bool,
+}
+
+// === impl Ctl ===
+
+impl Ctl {
+    /// Runs the command, and prints a failure to standard error.
+    pub(super) async fn run(self) -> ExitCode {
+        match self.command.run(self.global).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                let text = failure.to_string();
+                if !text.is_empty() {
+                    eprintln!("rookery: {text}");
+                }
+                ExitCode::from(failure.exit_code())
+            }
+        }
+    }
+}
+
+impl CtlCommand {
+    async fn run(self, global: GlobalArgs) -> Result<(), Failure> {
+        let token = client::token(global.token_file.as_deref())?;
+        let context = CtlContext {
+            client: AdminClient::new(global.url, token, global.timeout),
+            output: Output::new(global.output),
+            yes: global.yes,
+        };
+        match self {
+            CtlCommand::Status(status) => status.run(&context).await,
+            CtlCommand::Nodes(nodes) => nodes.run(&context).await,
+            CtlCommand::Shards(shards) => shards.run(&context).await,
+            CtlCommand::Check(check) => check.run(&context).await,
+            CtlCommand::CanStop(can_stop) => can_stop.run(&context).await,
+            CtlCommand::Drain(drain) => drain.run(&context).await,
+            CtlCommand::Resume(resume) => resume.run(&context).await,
+            CtlCommand::Key(key) => key.run(&context).await,
+            CtlCommand::Events(events) => events.run(&context).await,
+            CtlCommand::Sessions(sessions) => sessions.run(&context).await,
+            CtlCommand::User(user) => user.run(&context).await,
+            CtlCommand::Token(token) => token.run(&context),
+        }
+    }
+}
+
+impl CtlContext {
+    /// Refuses a command that cannot be undone, unless `--yes` was given.
+    fn confirmed(&self) -> Result<(), Failure> {
+        match self.yes {
+            true => Ok(()),
+            false => Err(Failure::NotConfirmed),
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Resources of operators under `/v1/admin`. They are on the listener for operators, which shares the port for clients
+//! only on development nodes.
+//!
+//! Every request needs the token of an operator: [`Reader`](crate::gateway::operator::Reader) for one that changes
+//! nothing, [`Operator`](crate::gateway::operator::Operator) for a change, which goes into the audit log.
+
+mod events;
+mod keys;
+mod nodes;
+mod sessions;
+mod users;
+
+use utoipa_actix_web::service_config::ServiceConfig;
+
+pub(super) fn routes(config: &mut ServiceConfig) {
+    nodes::routes(config);
+    sessions::routes(config);
+    users::routes(config);
+    keys::routes(config);
+    events::routes(config);
+}
