@@ -8,6 +8,8 @@
 mod admin;
 mod back_end;
 mod conversations;
+mod erasure;
+mod export;
 mod key_rates;
 mod members;
 mod messages;
@@ -27,5 +29,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     presence::routes(config);
     profiles::routes(config);
     users::routes(config);
+    export::routes(config);
+    erasure::routes(config);
     admin::routes(config);
 }
