@@ -18,6 +18,8 @@ pub use crate::groups::session::{CloseEvent, ResyncEvent};
 pub use crate::groups::settings::MetadataEvent;
 pub use crate::groups::sync::ActivityEvent;
 pub use crate::groups::users::ProfileEvent;
+use crate::ids::UserId;
+use crate::patch::FieldPatch;
 use crate::payload::EncodedEvent;
 use crate::shape::events;
 
@@ -64,6 +66,51 @@ impl Event {
         let head = FrameHead::read(text).ok()?;
         Event::read(head.tag.as_deref()?, text)?.ok()
     }
+
+    /// Replaces a user wherever the fields of an event of the log name it, and removes the custom data of a membership
+    /// of that user. Bodies stay as they are. Returns true if something changed.
+    pub fn replace_user(&mut self, user: &UserId, by: &UserId) -> bool {
+        let mut changed = false;
+        let mut replace = |field: &mut UserId| {
+            if field == user {
+                *field = by.clone();
+                changed = true;
+            }
+        };
+        match self {
+            Event::Msg(msg) => {
+                replace(&mut msg.user);
+                msg.mentions.iter_mut().for_each(&mut replace);
+            }
+            Event::Edit(edit) => {
+                replace(&mut edit.user);
+                edit.mentions.iter_mut().flatten().for_each(&mut replace);
+            }
+            Event::Del(del) => replace(&mut del.user),
+            Event::React(react) => {
+                replace(&mut react.user);
+                react.removed_by.iter_mut().for_each(&mut replace);
+            }
+            Event::Meta(meta) => replace(&mut meta.user),
+            Event::Member(member) => {
+                if member.member == *user {
+                    member.data = FieldPatch::Keep;
+                }
+                replace(&mut member.user);
+                replace(&mut member.member);
+            }
+            // The others are in no log.
+            Event::Conv(_)
+            | Event::Activity(_)
+            | Event::Receipt(_)
+            | Event::Typing(_)
+            | Event::Presence(_)
+            | Event::Profile(_)
+            | Event::Resync(_)
+            | Event::Bye(_) => {}
+        }
+        changed
+    }
 }
 
 // === impl EncodedEvent ===
@@ -77,5 +124,49 @@ impl EncodedEvent {
     /// Returns the decoded event; `None` for an event of a later version.
     pub fn event(&self) -> Option<Event> {
         Event::decode(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replaced_user_is_named_by_no_field_and_bodies_stay() {
+        let [ada, gone] = ["ada", "erased_x"].map(|id| UserId::parse(id).unwrap());
+        for (before, after) in [
+            (
+                r#""t":"msg","c":"g_1","s":7,"mn":5,"ts":9,"u":"ada","cid":"ada","b":{"u":"ada","n":1.0},"mentions":["bo","ada"]}"#,
+                r#""t":"msg","c":"g_1","s":7,"mn":5,"ts":9,"u":"erased_x","cid":"ada","b":{"u":"ada","n":1.0},"mentions":["bo","erased_x"]}"#,
+            ),
+            (
+                r#""t":"edit","c":"g_1","s":8,"of":7,"u":"ada","ts":9,"b":{"n":1.0},"mentions":["ada"]}"#,
+                r#""t":"edit","c":"g_1","s":8,"of":7,"u":"erased_x","ts":9,"b":{"n":1.0},"mentions":["erased_x"]}"#,
+            ),
+            (
+                r#""t":"del","c":"g_1","s":8,"of":7,"u":"ada","ts":9}"#,
+                r#""t":"del","c":"g_1","s":8,"of":7,"u":"erased_x","ts":9}"#,
+            ),
+            (
+                r#""t":"react","c":"g_1","s":8,"of":7,"u":"ada","ts":9,"k":"+1","on":false,"by":"ada"}"#,
+                r#""t":"react","c":"g_1","s":8,"of":7,"u":"erased_x","ts":9,"k":"+1","on":false,"by":"erased_x"}"#,
+            ),
+            (
+                r#""t":"meta","c":"g_1","s":8,"ts":9,"u":"ada","title":"ada"}"#,
+                r#""t":"meta","c":"g_1","s":8,"ts":9,"u":"erased_x","title":"ada"}"#,
+            ),
+            (
+                r#""t":"member","c":"g_1","s":8,"ts":9,"u":"bo","who":"ada","role":"member","why":"role","data":{"n":"Ada"}}"#,
+                r#""t":"member","c":"g_1","s":8,"ts":9,"u":"bo","who":"erased_x","role":"member","why":"role"}"#,
+            ),
+        ] {
+            let mut event = EncodedEvent::from_tail(before.as_bytes())
+                .unwrap()
+                .event()
+                .unwrap();
+            assert!(event.replace_user(&ada, &gone), "{before}");
+            assert_eq!(event.tail(), after);
+            assert!(!event.replace_user(&ada, &gone), "{before}");
+        }
     }
 }

@@ -19,6 +19,9 @@ pub const MAX_ID_BYTES: usize = 64;
 /// Reserved id of a user that is no person.
 const SYSTEM: &str = "system";
 
+/// Prefix of the ids that stand for erased users.
+const TOMBSTONE: &str = "erased_";
+
 /// Id of a user: 1-64 bytes of `[A-Za-z0-9_.@+-]`, the token's `sub`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UserId(Arc<str>);
@@ -160,6 +163,24 @@ impl UserId {
     pub fn is_system(&self) -> bool {
         &*self.0 == SYSTEM
     }
+
+    /// Returns the tombstone id with these random bytes, which stands for an erased user. No token can have it.
+    pub fn tombstone(random: &[u8; 16]) -> UserId {
+        let mut text = TOMBSTONE.to_owned();
+        // 26 characters of 5 bits hold all 128 bits.
+        base32(random, 26, &mut text);
+        UserId(Arc::from(text))
+    }
+
+    /// Returns true for a tombstone id, and for any other id with its reserved prefix.
+    pub fn is_tombstone(&self) -> bool {
+        self.0.starts_with(TOMBSTONE)
+    }
+
+    /// Returns true for an id that no person has: that of the system, or a tombstone id.
+    pub fn is_reserved(&self) -> bool {
+        self.is_system() || self.is_tombstone()
+    }
 }
 
 impl ConversationId {
@@ -214,6 +235,17 @@ mod tests {
             ConversationId::direct(&a, &b).kind(),
             Some(ConversationKind::Direct)
         );
+    }
+
+    #[test]
+    fn ids_of_no_person_are_recognised() {
+        let tombstone = UserId::tombstone(&[0xff; 16]);
+        assert_eq!(tombstone.as_str(), "erased_77777777777777777777777774");
+        assert_ne!(tombstone, UserId::tombstone(&[0xfe; 16]));
+        assert_eq!(UserId::parse(tombstone.as_str()), Ok(tombstone.clone()));
+        assert!(tombstone.is_tombstone() && tombstone.is_reserved());
+        assert!(UserId::system().is_reserved() && !UserId::system().is_tombstone());
+        assert!(!UserId::parse("erased").unwrap().is_reserved());
     }
 
     #[test]

@@ -285,9 +285,10 @@ fn validation(
     validation
 }
 
-/// Parses the user of a token. The reserved id of the system belongs to no token, whoever has signed it.
+/// Parses the user of a token. The reserved ids, of the system and of erased users, belong to no token, whoever has
+/// signed it.
 fn person(user: &str) -> Result<UserId, TokenError> {
-    let user = UserId::parse(user).ok().filter(|user| !user.is_system());
+    let user = UserId::parse(user).ok().filter(|user| !user.is_reserved());
     user.ok_or(TokenError::Invalid)
 }
 

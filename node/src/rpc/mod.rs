@@ -9,7 +9,7 @@
 //! | 1 | `SUBMIT` | the shard's owner | `submit::BatchHeader` and the commands → `submit::CommandReplies` |
 //! | 2 | `REGISTER` | the shard's owner | `register::RegisterInterest` → `register::InterestRegistered` |
 //! | 3 | `UNREGISTER` | the shard's owner | `register::UnregisterInterest` → nothing |
-//! | 4 to 18, 23, 28, 31 to 33, 36, 40 | queries | the owner of a shard, or of all shards named | the table of `query_method` |
+//! | 4 to 18, 23, 28, 31 to 33, 36, 40, 50 to 53 | queries | the owner of a shard, or of all shards named | the table of `query_method` |
 //! | 19 | `REGISTER_PRESENCE` | the owner of the users' shard | `presence::RegisterPresence` → `presence::PresenceRegistered` |
 //! | 20 | `PRESENCE_HEARTBEAT` | an owner of users' shards | `presence::PresenceHeartbeats` → `presence::ForgottenSessions` |
 //! | 21 | `PRESENCE_UPDATES` | a node with a presence registration | `presence::PresenceUpdates` → nothing |

@@ -7,10 +7,11 @@ use bytes::Bytes;
 
 use super::RpcError;
 use crate::state_machine::query::{
-    ApiKeysQuery, AuditQuery, BansQuery, BlocksQuery, DeviceCursorsQuery, DevicesQuery, HistoryRequest,
-    IndexAfter, IndexQuery, KeyringQuery, MembersQuery, MentioningQuery, MessagesQuery, OpenQuery,
-    ProfilesQuery, RangeQuery, ScatterQuery, ShardQuery, SharedWith, SinceQuery, SummariesQuery, SyncQuery,
-    UserAccessQuery, WishesQuery,
+    ApiKeysQuery, AuditQuery, BansQuery, BlocksQuery, DeviceCursorsQuery, DevicesQuery, ErasureQuery,
+    ExportedConversationQuery, ExportedConversationsQuery, ExportedUserQuery, HistoryRequest, IndexAfter,
+    IndexQuery, KeyringQuery, MembersQuery, MentioningQuery, MessagesQuery, OpenQuery, ProfilesQuery,
+    RangeQuery, ScatterQuery, ShardQuery, SharedWith, SinceQuery, SummariesQuery, SyncQuery, UserAccessQuery,
+    WishesQuery,
 };
 
 /// Query with a method number.
@@ -87,6 +88,10 @@ query_methods! {
     33 one AuditQuery,
     36 one UserAccessQuery,
     40 each ProfilesQuery,
+    50 one ErasureQuery,
+    51 one ExportedUserQuery,
+    52 one ExportedConversationsQuery,
+    53 one ExportedConversationQuery,
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CodecError, VERSION, versioned};
 use crate::state_machine::error_number;
-use crate::state_machine::{AdditionVerdict, LoginOutcome};
+use crate::state_machine::{AdditionVerdict, ErasureId, ErasureStep, LoginOutcome};
 
 /// Maximum number of commands in one batch to the shard owner, and in one log entry. More save nothing: the fsync is already shared by this many.
 pub(crate) const BATCH_COMMANDS: usize = 512;
@@ -82,13 +82,17 @@ pub(crate) enum AppliedReply {
     Reserved(ConversationId),
     Addition(AdditionVerdict),
     Login(LoginOutcome),
-    /// Expired login rows were removed.
+    /// Expired login rows, or rows of an erased user, were removed.
     Swept {
-        /// True if more rows may have expired.
+        /// True if more rows may have expired, or are left.
         more: bool,
     },
     /// Command without a result of its own.
     Done,
+    /// The erasure of a user was begun.
+    Erasing(ErasureId),
+    /// Step of an erasure in a conversation.
+    Erased(ErasureStep),
 }
 
 // === impl BatchStreamId ===
@@ -166,6 +170,12 @@ mod tests {
             &[1, 2, 0, 0, 1, 0xac, 2, 0, 5, 1, 1, 5, 2, b'n', b'o'],
         );
         let conversation = ConversationId::parse("g").unwrap();
+        let step = ErasureStep {
+            done: true,
+            messages: 2,
+            events: 3,
+            index: 300,
+        };
         for (applied, bytes) in [
             (AppliedReply::Reserved(conversation), &[1, 1, b'g'][..]),
             (AppliedReply::Addition(AdditionVerdict::SharedOnly), &[2, 2][..]),
@@ -175,6 +185,11 @@ mod tests {
             ),
             (AppliedReply::Swept { more: true }, &[4, 1][..]),
             (AppliedReply::Done, &[5][..]),
+            (
+                AppliedReply::Erasing(ErasureId([7; 16])),
+                &[&[6][..], &[7; 16]].concat(),
+            ),
+            (AppliedReply::Erased(step), &[7, 1, 2, 3, 0xac, 2][..]),
         ] {
             golden(CommandReply::Done(applied), &[&[1, 0][..], bytes].concat());
         }

@@ -6,8 +6,8 @@
 //! enter the fan-out. Effects follow: receipts, presence and login changes, and membership changes for the user's shard.
 //! Metric: `conversation_committed`.
 
-use protocol::Event;
 use protocol::event::ReceiptEvent;
+use protocol::{Event, UserId};
 
 use super::context::ShardContext;
 use super::inbound_batch::PendingCommand;
@@ -29,6 +29,9 @@ pub(crate) fn on_applied(core: &ShardContext, pending: PendingCommand, outcome: 
     pending.answer(answer_of(&outcome));
     match outcome {
         ShardOutcome::Conversation(applied) => conversation_changed(core, &header, applied),
+        ShardOutcome::Erasure(erased) => {
+            erased.events.into_iter().for_each(|event| publish(core, event));
+        }
         ShardOutcome::User(outcome) => user_changed(core, &header, outcome),
         ShardOutcome::Login(LoginOutcome::Reused(family)) => logins_ended(core, &header, &[family]),
         ShardOutcome::Login(LoginOutcome::ReusedWithDevices { families }) => {
@@ -59,19 +62,7 @@ fn conversation_changed(core: &ShardContext, header: &PendingHeader, applied: Co
     if applied.mn.is_some() && !applied.dup {
         core.hook_wake.notify_one();
     }
-    for event in applied.events {
-        // The transaction of a membership change also wrote an outbox row for the user's shard.
-        if event.adds.is_some() || event.removes.is_some() {
-            core.outbox_wake.notify_one();
-        }
-        match event.only.clone() {
-            // A member's own settings are in no log, so late subscribers can get them only from the recent events.
-            Some(user) => core
-                .fanout
-                .publish_recent(core, RecentSubject::Settings(user), event),
-            None => core.fanout.publish(core, event),
-        }
-    }
+    applied.events.into_iter().for_each(|event| publish(core, event));
     match applied.effect {
         ApplyEffect::None => {}
         ApplyEffect::OutboxAppended => core.outbox_wake.notify_one(),
@@ -95,6 +86,20 @@ fn conversation_changed(core: &ShardContext, header: &PendingHeader, applied: Co
     }
 }
 
+fn publish(core: &ShardContext, event: EventEnvelope) {
+    // The transaction of a membership change also wrote an outbox row for the user's shard.
+    if event.adds.is_some() || event.removes.is_some() {
+        core.outbox_wake.notify_one();
+    }
+    match event.only.clone() {
+        // A member's own settings are in no log, so late subscribers can get them only from the recent events.
+        Some(user) => core
+            .fanout
+            .publish_recent(core, RecentSubject::Settings(user), event),
+        None => core.fanout.publish(core, event),
+    }
+}
+
 fn user_changed(core: &ShardContext, header: &PendingHeader, outcome: UserOutcome) {
     let Some(user) = header.user() else {
         return;
@@ -110,24 +115,35 @@ fn user_changed(core: &ShardContext, header: &PendingHeader, outcome: UserOutcom
             changed: true,
             member: true,
         } => core.fanout.joined(core, user, &conversation),
-        UserOutcome::AccessChanged { logins, closes } => {
-            let changed = UserAccessChanged {
-                user: user.clone(),
-                logins: logins.iter().map(TokenFamilyId::login).collect(),
-                closes,
-            };
-            core.shared.revocations.send(rpc::USER_ACCESS_CHANGED, &changed);
+        UserOutcome::AccessChanged { logins, closes } => access_changed(core, user, &logins, closes),
+        UserOutcome::Erasing { logins, .. } => {
+            access_changed(core, user, &logins, true);
+            core.erasure_wake.notify_one();
         }
         // A repeated change is not announced.
-        UserOutcome::Profile { ver, changed: true } => {
+        UserOutcome::Profile { ver, changed: true }
+        | UserOutcome::RowsErased {
+            profile: Some(ver), ..
+        } => {
             core.users.send(|users| users.profile_changed(user, ver));
         }
         UserOutcome::Indexed { .. }
         | UserOutcome::Recorded
         | UserOutcome::Reserved { .. }
         | UserOutcome::Profile { .. }
+        | UserOutcome::RowsErased { .. }
         | UserOutcome::Addition(_) => {}
     }
+}
+
+/// Announces the changed access of a user to every node.
+fn access_changed(core: &ShardContext, user: &UserId, logins: &[TokenFamilyId], closes: bool) {
+    let changed = UserAccessChanged {
+        user: user.clone(),
+        logins: logins.iter().map(TokenFamilyId::login).collect(),
+        closes,
+    };
+    core.shared.revocations.send(rpc::USER_ACCESS_CHANGED, &changed);
 }
 
 /// Converts an outcome to the response for the sender.
@@ -144,7 +160,10 @@ pub(crate) fn answer_of(outcome: &ShardOutcome) -> CommandReply {
         }
         ShardOutcome::User(UserOutcome::Addition(verdict)) => AppliedReply::Addition(*verdict),
         ShardOutcome::Login(outcome) => AppliedReply::Login(outcome.clone()),
-        ShardOutcome::Retention(RetentionOutcome::Swept { more, .. }) => AppliedReply::Swept { more: *more },
+        ShardOutcome::Retention(RetentionOutcome::Swept { more, .. })
+        | ShardOutcome::User(UserOutcome::RowsErased { more, .. }) => AppliedReply::Swept { more: *more },
+        ShardOutcome::User(UserOutcome::Erasing { id, .. }) => AppliedReply::Erasing(*id),
+        ShardOutcome::Erasure(erased) => AppliedReply::Erased(erased.step),
         ShardOutcome::User(
             UserOutcome::Recorded
             | UserOutcome::Indexed { .. }

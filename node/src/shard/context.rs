@@ -38,6 +38,8 @@ pub(crate) struct ShardContext {
     pub(crate) watched_wake: Notify,
     /// Wakes the webhook task: there may be queued webhooks.
     pub(crate) hook_wake: Notify,
+    /// Wakes the erasure task: a user is to be erased.
+    pub(crate) erasure_wake: Notify,
     pub(crate) end: CancellationToken,
 }
 
@@ -66,6 +68,7 @@ impl ShardContext {
             watched: RefCell::default(),
             watched_wake: Notify::new(),
             hook_wake: Notify::new(),
+            erasure_wake: Notify::new(),
             end,
         });
         fanout.add(&core);

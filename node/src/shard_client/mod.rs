@@ -51,8 +51,10 @@ use self::command_error::{ConvView, ListPage};
 use super::state_machine::query::{
     DeviceCursorsQuery, IndexPage, OpenQuery, PlacedEntry, ShardQuery, SyncQuery,
 };
-use super::state_machine::{CommandOrigin, ConversationOp, DeviceCursors, LoginOp, ShardCommand, UserOp};
-use super::state_machine::{LoginKey, LoginOutcome};
+use super::state_machine::{
+    CommandOrigin, ConversationOp, DeviceCursors, ErasedMessages, ErasureId, ErasureOp, LoginKey, LoginOp,
+    LoginOutcome, ShardCommand, UserOp,
+};
 use crate::rpc::presence::{TypingUpdate, VisiblePresence};
 use crate::rpc::submit::AppliedReply;
 use crate::rpc::{self, NumberedQuery, SessionId};
@@ -122,6 +124,35 @@ impl ShardClient {
         self.submit_command(ShardCommand::User { user, op })
             .await
             .map(|_| ())
+    }
+
+    /// Begins the erasure of a user, and returns its id. An erasure that was begun before keeps its id.
+    ///
+    /// # Errors
+    /// `conflict` if it was begun before for other messages.
+    pub(crate) async fn erase(
+        &self,
+        user: UserId,
+        messages: ErasedMessages,
+    ) -> Result<ErasureId, CommandError> {
+        let cluster = self.shared.cluster().ok_or_else(CommandError::unavailable)?;
+        let shard = cluster.shard_of(user.as_str().as_bytes());
+        // Drawn until it falls into the shard of the user, which then follows from the id. The number of shards is small.
+        let id = loop {
+            let id = ErasureId(rand::random());
+            if cluster.shard_of(&id.0) == shard {
+                break id;
+            }
+        };
+        let op = UserOp::Erase {
+            id,
+            tombstone: UserId::tombstone(&rand::random()),
+            messages,
+        };
+        match self.submit_command(ShardCommand::User { user, op }).await? {
+            AppliedReply::Erasing(id) => Ok(id),
+            _ => Err(AppliedReply::unexpected()),
+        }
     }
 
     /// Changes the profile of a user.
@@ -364,6 +395,9 @@ fn shard_of(cluster: &Cluster, command: &ShardCommand) -> Option<ShardId> {
         }
         ShardCommand::User { user, .. } => Some(cluster.shard_of(user.as_str().as_bytes())),
         ShardCommand::Login { key, .. } => Some(cluster.shard_of(&key.routing())),
+        ShardCommand::Erasure(ErasureOp::EraseIn { conversation, .. }) => {
+            Some(cluster.shard_of(conversation.as_str().as_bytes()))
+        }
         ShardCommand::Outbox(_) | ShardCommand::Webhook(_) | ShardCommand::Retention(_) => None,
     }
 }

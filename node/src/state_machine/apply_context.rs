@@ -136,6 +136,20 @@ impl<'a, T: RowWriter> ApplyContext<'a, T> {
         );
     }
 
+    /// Removes the row of a former member.
+    pub(super) fn remove_member(&mut self, conv: &ConversationId, user: &UserId) {
+        let slot = CachedRow {
+            row: None,
+            dirty: true,
+        };
+        self.members.insert((conv.clone(), user.clone()), slot);
+    }
+
+    /// Returns the index of the log entry.
+    pub(super) fn index(&self) -> u64 {
+        self.index
+    }
+
     /// Returns a copy of the webhook policy; a change takes effect with [`ApplyContext::set_hooks`].
     pub(super) fn hooks(&mut self) -> Result<WebhookPolicyRow, Error> {
         if self.hooks.is_none() {
@@ -183,9 +197,11 @@ impl<'a, T: RowWriter> ApplyContext<'a, T> {
         }
         // The order of a hash map differs between replicas, but each key is written once, so the result does not.
         for ((conv, user), slot) in &self.members {
-            if let (true, Some(row)) = (slot.dirty, &slot.row) {
-                self.rows
-                    .put(ChatTable::Member, &keys::member(conv, user), &row.encode());
+            let key = keys::member(conv, user);
+            match (slot.dirty, &slot.row) {
+                (true, Some(row)) => self.rows.put(ChatTable::Member, &key, &row.encode()),
+                (true, None) => self.rows.delete(ChatTable::Member, &key),
+                (false, _) => {}
             }
         }
         for (conv, slot) in &self.convs {

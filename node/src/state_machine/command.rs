@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::command_header::{CommandHeader, CommandSubject};
 use super::command_table::{
-    CommandGroup, CommandKind, ConversationOp, LoginOp, OutboxOp, RetentionOp, UserOp, WebhookOp,
+    CommandGroup, CommandKind, ConversationOp, ErasureOp, LoginOp, OutboxOp, RetentionOp, UserOp, WebhookOp,
 };
 use super::login::LoginKey;
 
@@ -37,6 +37,8 @@ pub enum ShardCommand {
     Webhook(WebhookOp),
     /// Removal of old rows of a shard.
     Retention(RetentionOp),
+    /// Erasure of a user in a conversation, in the shard of the conversation.
+    Erasure(ErasureOp),
 }
 
 /// User and session of a conversation command.
@@ -96,6 +98,7 @@ impl ShardCommand {
             ShardCommand::Outbox(op) => op.kind(),
             ShardCommand::Webhook(op) => op.kind(),
             ShardCommand::Retention(op) => op.kind(),
+            ShardCommand::Erasure(op) => op.kind(),
         }
     }
 
@@ -124,6 +127,7 @@ impl ShardCommand {
             ShardCommand::Outbox(op) => op.encode_payload(bytes),
             ShardCommand::Webhook(op) => op.encode_payload(bytes),
             ShardCommand::Retention(op) => op.encode_payload(bytes),
+            ShardCommand::Erasure(op) => op.encode_payload(bytes),
         });
         bytes.expect("commands have only encodable fields").into()
     }
@@ -155,7 +159,10 @@ impl ShardCommand {
                 subject: CommandSubject::Login(key),
                 ..of_shard
             },
-            ShardCommand::Outbox(_) | ShardCommand::Webhook(_) | ShardCommand::Retention(_) => of_shard,
+            ShardCommand::Outbox(_)
+            | ShardCommand::Webhook(_)
+            | ShardCommand::Retention(_)
+            | ShardCommand::Erasure(_) => of_shard,
         }
     }
 
@@ -201,6 +208,9 @@ impl ShardCommand {
             }
             (CommandGroup::Retention, CommandSubject::Shard) => {
                 ShardCommand::Retention(RetentionOp::decode_payload(kind, payload).map_err(malformed)?)
+            }
+            (CommandGroup::Erasure, CommandSubject::Shard) => {
+                ShardCommand::Erasure(ErasureOp::decode_payload(kind, payload).map_err(malformed)?)
             }
             _ => return Err(header.error("subject of another group".to_owned())),
         })

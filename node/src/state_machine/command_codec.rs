@@ -13,6 +13,7 @@ use super::api_keys::{ApiKeyId, KeyScopes};
 use super::command::ActivityNote;
 use super::consent::AdditionLimits;
 use super::device_cursors::DeviceCursors;
+use super::erasure::{ErasedMessages, ErasureId, ErasureStep};
 use super::login::{AttemptLimit, KeyRotationPolicy, LoginCodeId, SecretBytes, TokenFamilyId};
 use super::outcome::OutboxId;
 
@@ -37,6 +38,7 @@ macro_rules! decoded {
 // Types without memory of their own, and one that only the node itself sends.
 decoded!(
     bool,
+    u16,
     u32,
     u64,
     ActivityNote,
@@ -44,6 +46,9 @@ decoded!(
     ApiKeyId,
     AttemptLimit,
     ConversationKind,
+    ErasedMessages,
+    ErasureId,
+    ErasureStep,
     GroupInvite,
     HistoryVisibility,
     KeyRotationPolicy,

@@ -48,7 +48,10 @@ impl<'a> CommandHeader<'a> {
             (CommandGroup::User, CommandSubject::User) => user,
             (CommandGroup::Login, CommandSubject::Login(key)) => LoginKey::parse(key).is_some(),
             (
-                CommandGroup::Outbox | CommandGroup::Webhook | CommandGroup::Retention,
+                CommandGroup::Outbox
+                | CommandGroup::Webhook
+                | CommandGroup::Retention
+                | CommandGroup::Erasure,
                 CommandSubject::Shard,
             ) => true,
             _ => false,

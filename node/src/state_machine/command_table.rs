@@ -3,7 +3,7 @@
 //!
 //! The number and the order of the fields are the format on disk and between nodes. A new command takes a new number
 //! and the present feature level. A changed payload is a new command. Each group has a range of numbers: conversation
-//! from 1, user from 64, login from 96, outbox from 128, webhook from 144, retention from 160.
+//! from 1, user from 64, login from 96, outbox from 128, webhook from 144, retention from 160, erasure from 176.
 
 use protocol::{
     ClientMessageId, ConversationId, ConversationKind, GroupInvite, HistoryVisibility, Role, UserId,
@@ -14,6 +14,7 @@ use super::command::ActivityNote;
 use super::command_codec::{PayloadField, commands};
 use super::consent::AdditionLimits;
 use super::device_cursors::DeviceCursors;
+use super::erasure::{ErasedMessages, ErasureId, ErasureStep};
 use super::login::{AttemptLimit, KeyRotationPolicy, LoginCodeId, SecretBytes, TokenFamilyId};
 use super::outcome::OutboxId;
 
@@ -214,6 +215,31 @@ commands! {
             /// JSON object, already checked ([`protocol::CustomData`]).
             data: Option<Box<str>>,
         };
+        /// Begins the erasure of the user: refuses every token, ends the logins, closes the sessions. An erasure that was
+        /// begun before keeps its id. One that is done begins anew if the user has become a member since.
+        Erase = 73, level 1, Irrelevant {
+            /// Id of the erasure, which hashes to the shard of the user.
+            id: ErasureId,
+            /// Random id that stands for the user in what stays.
+            tombstone: UserId,
+            messages: ErasedMessages,
+        };
+        /// Records that the erasure is done with a conversation, and removes the conversation from the user's list.
+        PutErased = 74, level 1, Irrelevant {
+            conversation: ConversationId,
+            /// Version of the row that the erasure has seen; a later membership is kept.
+            version: OutboxId,
+            /// Shard of the conversation.
+            shard: u16,
+            /// Last step in the conversation.
+            step: ErasureStep,
+        };
+        /// Removes a bounded number of the user's rows once the erasure is done with all conversations. The last of them
+        /// ends the erasure.
+        EraseRows = 75, level 1, Irrelevant {
+            /// Shard of the user.
+            shard: u16,
+        };
     }
 
     /// Steps of a login, in the shard of a [`LoginKey`](super::login::LoginKey).
@@ -375,5 +401,18 @@ commands! {
         };
         /// Removes a bounded number of expired login rows.
         SweepLogins = 161, level 1, Irrelevant;
+    }
+
+    /// Erasure of users in the conversations of a shard. Proposed by the owners of the users' shards.
+    ErasureOp in Erasure {
+        /// Ends the membership of the user, and removes the user from a bounded number of the conversation's rows. It is
+        /// proposed again until the conversation does not name the user any more.
+        EraseIn = 176, level 1, Irrelevant {
+            conversation: ConversationId,
+            user: UserId,
+            /// Id that stands for the user in what stays.
+            tombstone: UserId,
+            messages: ErasedMessages,
+        };
     }
 }

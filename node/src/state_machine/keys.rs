@@ -11,6 +11,7 @@
 //!                conv 2 role:u8 since:u64 user   order of succession
 //!                conv 3                   custom data of the conversation
 //!                conv 4 user              custom data of a member
+//!                conv 5 tombstone         progress of an erasure
 //! Dedup          conv 0 user 0 cid        of a conversation
 //!                0 user 0 cid             of `create` (in the user's shard)
 //!                0 user                   counter of the latter
@@ -22,6 +23,9 @@
 //!                user 9 by 0 conv 0 cid   counted addition of the user by another
 //!                user 10                  access of the user
 //!                user 11                  profile of the user
+//!                user 12                  mark of an erased user
+//!                0 id                     erasure of a user
+//!                1 id                     erasure that is under way
 //! Outbox         0 index:u64 n:u32        change for another shard
 //!                1 conv                   activity watch of a conversation
 //! Webhook        0                        webhook policy of the shard
@@ -46,6 +50,7 @@
 use protocol::{ClientMessageId, ConversationId, Role, UserId};
 
 use super::api_keys::ApiKeyId;
+use super::erasure::ErasureId;
 use super::login::{LoginCodeId, LoginKey, TokenFamilyId};
 use super::outcome::OutboxId;
 
@@ -62,6 +67,7 @@ const WISHES: u8 = 8;
 const ADDED: u8 = 9;
 const ACCESS: u8 = 10;
 const PROFILE: u8 = 11;
+const ERASED: u8 = 12;
 /// Kinds of rows of the audit log in the table of logins.
 const AUDIT: u8 = 9;
 const AUDIT_NONCE: u8 = 10;
@@ -74,6 +80,11 @@ pub(super) fn pair(first: &str, second: &str) -> Vec<u8> {
 /// Returns the key of an event.
 pub(super) fn message(conv: &ConversationId, s: u64) -> Vec<u8> {
     placed(conv, FIRST, s)
+}
+
+/// Returns the range of the events `from..to`.
+pub(super) fn range_of_messages(conv: &ConversationId, from: u64, to: u64) -> (Vec<u8>, Vec<u8>) {
+    (message(conv, from), message(conv, to))
 }
 
 /// Returns the position of an event from its key.
@@ -124,6 +135,14 @@ pub(super) fn dedup_scope(conv: Option<&ConversationId>, user: &UserId) -> Vec<u
     let mut key = pair(conv.map_or("", ConversationId::as_str), user.as_str());
     key.push(0);
     key
+}
+
+/// Returns the end of the range of the keys with a prefix that ends with a zero byte.
+pub(super) fn behind(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    end.pop();
+    end.push(SECOND);
+    end
 }
 
 /// Returns the key of a dedup row.
@@ -259,6 +278,44 @@ pub(super) fn added_by_anybody(user: &UserId) -> (Vec<u8>, Vec<u8>) {
 /// Returns the key of the access of a user.
 pub(super) fn access(user: &UserId) -> Vec<u8> {
     joined(user.as_str(), ACCESS, "")
+}
+
+/// Returns the key of the mark of an erased user.
+pub(super) fn erased(user: &UserId) -> Vec<u8> {
+    joined(user.as_str(), ERASED, "")
+}
+
+/// Returns the range of the rows of a user that an erasure removes, without the conversations.
+pub(super) fn erasable(user: &UserId) -> (Vec<u8>, Vec<u8>) {
+    (
+        joined(user.as_str(), SECOND, ""),
+        joined(user.as_str(), ACCESS, ""),
+    )
+}
+
+/// Returns the key of an erasure.
+pub(super) fn erasure(id: ErasureId) -> Vec<u8> {
+    [&[FIRST], &id.0[..]].concat()
+}
+
+/// Returns the key of an erasure that is under way.
+pub(super) fn running_erasure(id: ErasureId) -> Vec<u8> {
+    [&[SECOND], &id.0[..]].concat()
+}
+
+/// Returns the range of the keys of [`running_erasure`].
+pub(super) fn running_erasures() -> ([u8; 1], [u8; 1]) {
+    ([SECOND], [THIRD])
+}
+
+/// Returns the id in a key of [`running_erasure`].
+pub(super) fn running_erasure_id(key: &[u8]) -> Option<ErasureId> {
+    Some(ErasureId(key.strip_prefix(&[SECOND])?.try_into().ok()?))
+}
+
+/// Returns the key of the progress of an erasure in a conversation.
+pub(super) fn erasure_progress(conv: &ConversationId, tombstone: &UserId) -> Vec<u8> {
+    joined(conv.as_str(), SIXTH, tombstone.as_str())
 }
 
 /// Key of the webhook policy.

@@ -31,6 +31,7 @@ mod custom_data;
 mod dedup;
 mod deleted;
 mod device_cursors;
+mod erasure;
 mod event_row;
 mod keys;
 mod message_state;
@@ -50,8 +51,9 @@ pub use self::apply::ShardStateMachine;
 pub use self::command::{ActivityNote, CommandDecodeError, CommandOrigin, ShardCommand};
 pub(crate) use self::command_header::CommandHeader;
 pub use self::command_table::{
-    CommandKind, ConversationOp, LoginOp, OutboxOp, RetentionOp, UserOp, WebhookOp,
+    CommandKind, ConversationOp, ErasureOp, LoginOp, OutboxOp, RetentionOp, UserOp, WebhookOp,
 };
+pub use self::erasure::{ErasedMessages, ErasedShard, ErasureId, ErasureJob, ErasureStep};
 pub use self::outcome::{
     ApplyEffect, CommandResult, EventEnvelope, MovedMember, OutboxId, OutboxOutcome, RetentionOutcome,
     ShardOutcome, UserOutcome,

@@ -7,6 +7,7 @@ use protocol::{ConversationId, EncodedEvent, ErrorCode, Event, MembershipChange,
 use serde::{Deserialize, Serialize};
 
 use super::consent::AdditionVerdict;
+use super::erasure::{ErasureId, ErasureStep};
 use super::login::{LoginOutcome, TokenFamilyId};
 use super::query::LoggedEvent;
 
@@ -25,6 +26,7 @@ pub enum ShardOutcome {
     Retention(RetentionOutcome),
     /// The rules forbid the command; nothing changed. The text is for the client.
     Refused(#[serde(with = "error_number")] ErrorCode, String),
+    Erasure(ErasureOutcome),
 }
 
 /// Result of a command on a conversation, applied now or before (`dup`).
@@ -82,6 +84,19 @@ pub enum UserOutcome {
         /// True if the sessions of the user end.
         closes: bool,
     },
+    /// The erasure of the user was begun, now or before.
+    Erasing {
+        id: ErasureId,
+        /// Logins that ended by it.
+        logins: Vec<TokenFamilyId>,
+    },
+    /// Rows of an erased user were removed.
+    RowsErased {
+        /// True if more rows of the user are left.
+        more: bool,
+        /// Version of the profile if its values were removed.
+        profile: Option<u64>,
+    },
 }
 
 /// Outcome of a command on the effects of one shard on another.
@@ -104,6 +119,14 @@ pub enum RetentionOutcome {
         /// True if more rows may have expired.
         more: bool,
     },
+}
+
+/// Outcome of the erasure of a user in a conversation.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ErasureOutcome {
+    pub step: ErasureStep,
+    /// Events to fan out, in order.
+    pub events: Vec<EventEnvelope>,
 }
 
 /// Event on its way to the members, with its routing.
@@ -205,6 +228,7 @@ impl ShardOutcome {
             ShardOutcome::Conversation(applied) => {
                 applied.events.iter().map(|event| event.tail.len() + 96).sum()
             }
+            ShardOutcome::Erasure(erased) => erased.events.iter().map(|event| event.tail.len() + 96).sum(),
             _ => 0usize,
         };
         // The tails dominate the size; the sum avoids copies while the buffer grows.

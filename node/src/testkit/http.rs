@@ -135,6 +135,26 @@ impl Reply {
             .map_or("", |(_, value)| value)
     }
 
+    /// Returns the text of a successful response that comes in chunks.
+    #[track_caller]
+    pub fn chunks(&self) -> String {
+        assert!(
+            self.status == 200 && self.header("Transfer-Encoding") == "chunked",
+            "{}",
+            self.head
+        );
+        let (mut rest, mut text) = (self.text.as_str(), String::new());
+        loop {
+            let (size, chunk) = rest.split_once("\r\n").expect("the size of a chunk");
+            let size = usize::from_str_radix(size, 16).unwrap();
+            text.push_str(&chunk[..size]);
+            if size == 0 {
+                return text;
+            }
+            rest = &chunk[size + 2..];
+        }
+    }
+
     /// Checks the status and returns the body as JSON.
     #[track_caller]
     pub fn is(&self, status: u16) -> Value {
@@ -232,22 +252,7 @@ pub async fn get(addr: SocketAddr, user: &str, path: &str) -> Value {
 /// Returns a text that comes in chunks, for this user.
 pub async fn chunks(addr: SocketAddr, user: &str, path: &str) -> String {
     let reply = Call::new("GET", path).by(user).send(addr).await;
-    let reply = reply.unwrap_or_else(|| panic!("{path} is answered"));
-    assert!(
-        reply.status == 200 && reply.header("Transfer-Encoding") == "chunked",
-        "{path}: {}",
-        reply.head
-    );
-    let (mut rest, mut text) = (reply.text.as_str(), String::new());
-    loop {
-        let (size, chunk) = rest.split_once("\r\n").expect("the size of a chunk");
-        let size = usize::from_str_radix(size, 16).unwrap();
-        text.push_str(&chunk[..size]);
-        if size == 0 {
-            return text;
-        }
-        rest = &chunk[size + 2..];
-    }
+    reply.unwrap_or_else(|| panic!("{path} is answered")).chunks()
 }
 
 /// Creates a group and returns its id.

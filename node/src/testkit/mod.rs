@@ -16,6 +16,7 @@ pub mod session;
 mod stream;
 
 mod codec;
+mod files;
 mod golden;
 mod internals;
 mod log_capture;
@@ -41,6 +42,7 @@ mod websocket;
 mod websocket_frame;
 
 pub use codec::Codec;
+pub use files::files_with;
 pub use golden::golden;
 pub use http::{Call, Reply, ask, chunks, exchange, figure, get, group, temporary};
 pub use internals::*;

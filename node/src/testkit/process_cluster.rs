@@ -33,7 +33,7 @@ pub struct ProcessCluster {
     nodes: Vec<NodeProcess>,
     /// Settings beside those of all tests, as environment variables.
     settings: Vec<(String, String)>,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 struct NodeProcess {
@@ -60,11 +60,11 @@ impl ProcessCluster {
         let mut cluster = ProcessCluster {
             nodes: Vec::new(),
             settings: Vec::new(),
-            _dir: dir,
+            dir,
         };
         cluster.set(settings);
         for (at, (http, listen)) in http.iter().zip(between).enumerate() {
-            let dir = cluster._dir.path().join(format!("node-{}", at + 1));
+            let dir = cluster.dir.path().join(format!("node-{}", at + 1));
             std::fs::create_dir(&dir).unwrap();
             let (mqtt, data) = (reserved_addr(), dir.join("data"));
             let settings = format!(
@@ -105,6 +105,11 @@ impl ProcessCluster {
     /// Returns the address for a node's clients.
     pub fn addr(&self, at: usize) -> SocketAddr {
         self.nodes[at].addr
+    }
+
+    /// Returns the directory of the nodes' data and logs.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// Returns the address of a node's listener for MQTT.

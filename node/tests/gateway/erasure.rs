@@ -1,28 +1,8 @@
 //! What was deleted is nowhere on the disk any more.
 
-use std::path::Path;
-
 use serde_json::json;
 
-use node::testkit::Node;
-
-/// Files that contain `text`, at any place.
-fn files_with(dir: &Path, text: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files_with(&path, text));
-        } else if let Ok(bytes) = std::fs::read(&path) {
-            // A file may be gone again by now.
-            let needle = text.as_bytes();
-            if bytes.windows(needle.len()).any(|window| window == needle) {
-                found.push(path.display().to_string());
-            }
-        }
-    }
-    found
-}
+use node::testkit::{Node, files_with};
 
 #[tokio::test]
 async fn deleted_words_are_gone_from_every_file_of_the_data_directory() {

@@ -9,6 +9,7 @@ mod activity;
 mod clocks;
 mod device_cursors;
 mod drain;
+mod erasure;
 mod gateway_cost;
 mod gateways;
 mod isolation;

@@ -7,6 +7,7 @@ mod custom_data;
 mod descriptions;
 mod devices;
 mod envelope;
+mod erasure;
 mod examples;
 mod export;
 mod hooks;

@@ -55,7 +55,7 @@ async fn events(node: &Node, user: &str, c: &str) -> Vec<Value> {
     page["events"].as_array().unwrap().clone()
 }
 
-fn endpoints(c: &str, u: &str) -> Vec<Endpoint> {
+fn endpoints(c: &str, u: &str, job: &str) -> Vec<Endpoint> {
     let one = |method, path: String, scope, body| Endpoint {
         method,
         path,
@@ -105,6 +105,14 @@ fn endpoints(c: &str, u: &str) -> Vec<Endpoint> {
         ),
         one("POST", format!("/v1/server/users/{u}/deactivate"), "users", None),
         one("POST", format!("/v1/server/users/{u}/reactivate"), "users", None),
+        one("POST", format!("/v1/server/users/{u}/export"), "erase", None),
+        one(
+            "POST",
+            format!("/v1/server/users/{u}/erase"),
+            "erase",
+            Some(json!({ "messages": "delete" })),
+        ),
+        one("GET", format!("/v1/server/jobs/{job}"), "erase", None),
         one("GET", conversation, "read", None),
         one("GET", members, "read", None),
         one(
@@ -126,12 +134,15 @@ async fn each_endpoint_needs_a_key_with_its_scope() {
         &all[..all.len() - 1],
         if all.ends_with('a') { 'b' } else { 'a' }
     );
+    let wanted = json!({ "messages": "delete" });
+    let begun = with_key(&node, &all, "POST", "/v1/server/users/yan/erase", &wanted).await;
+    let job = begun.is(202)["job"].as_str().unwrap().to_owned();
     let mut seen = 0;
     for scope in SCOPES {
         let others: Vec<&str> = SCOPES.into_iter().filter(|other| *other != scope).collect();
         let (_, without) = key(&node, &others).await;
         let (_, with) = key(&node, &[scope]).await;
-        for endpoint in endpoints(&c, "zoe")
+        for endpoint in endpoints(&c, "zoe", &job)
             .iter()
             .filter(|endpoint| endpoint.scope == scope)
         {
@@ -162,7 +173,7 @@ async fn each_endpoint_needs_a_key_with_its_scope() {
             seen += 1;
         }
     }
-    assert_eq!(seen, endpoints(&c, "zoe").len());
+    assert_eq!(seen, endpoints(&c, "zoe", &job).len());
     // Nor is a key the token of a user or of an operator.
     let user = Call::new("GET", "/v1/conversations").bearer(&all).to(&node).await;
     user.is_problem(401, "unauthenticated");
@@ -175,7 +186,7 @@ async fn each_endpoint_needs_a_key_with_its_scope() {
 async fn every_operation_of_the_server_api_is_in_the_matrix() {
     let node = node().await;
     let document = Call::new("GET", "/v1/openapi.json").to(&node).await.is(200);
-    let tested: Vec<(String, String)> = endpoints("{c}", "{u}")
+    let tested: Vec<(String, String)> = endpoints("{c}", "{u}", "{job}")
         .into_iter()
         .map(|endpoint| {
             let path = endpoint.path.split('?').next().unwrap_or_default();

@@ -86,6 +86,9 @@ pub(super) struct IdempotencyKey {
 /// Error responses of queries.
 pub(in crate::gateway) struct QueryErrors;
 
+/// Error responses of queries about an object that need not exist.
+pub(super) struct JobErrors;
+
 /// Error responses of changes and of requests with a body.
 pub(in crate::gateway) struct ChangeErrors;
 
@@ -110,7 +113,7 @@ pub(in crate::gateway) struct HeadErrors;
 /// Error responses of public resources, which need no token.
 pub(in crate::gateway) struct PublicErrors;
 
-// === impl ApiTag, QueryErrors, ChangeErrors, Entered, Proven, Operators, OperatorQueryErrors, Upgraded, HeadErrors, PublicErrors ===
+// === impl ApiTag, QueryErrors, JobErrors, ChangeErrors, Entered, Proven, Operators, OperatorQueryErrors, Upgraded, HeadErrors, PublicErrors ===
 
 impl ApiTag {
     pub(super) const LOGIN: &'static str = "Login";
@@ -154,6 +157,12 @@ impl ApiTag {
 impl IntoResponses for QueryErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         refusals(&[400, 401, 403, 429, 500, 503])
+    }
+}
+
+impl IntoResponses for JobErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        refusals(&[400, 401, 403, 404, 429, 500, 503])
     }
 }
 
@@ -223,7 +232,7 @@ pub(in crate::gateway) fn refusals(statuses: &[u16]) -> BTreeMap<String, RefOr<R
             400 => "The request is malformed.",
             401 => "The request has no token, or the token is not valid.",
             403 => "The caller is not a member, or does not have the permission.",
-            404 => "The conversation, message or user does not exist.",
+            404 => "The conversation, message, user or job does not exist.",
             405 => "The resource does not have this method.",
             408 => "The body did not arrive in time.",
             409 => "The current state does not permit the request.",

@@ -3,16 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::response::LastEvent;
-use protocol::{ConversationId, ConversationKind, Role, UserId};
+use protocol::{ConversationId, ConversationKind, GroupInvite, Role, UserId};
 
 use super::*;
 use crate::rpc;
 use crate::rpc::tests::golden;
 use crate::state_machine::query::{
-    ApiKeyEntry, AuditEntry, DeviceTokenEntry, Direction, HistoryRange, LoggedEvent, MembershipSpan,
-    MessageView, Missed, MissedEvents, PlacedEntry, Ranged, StoredCursors, StoredProfile, Summary,
+    ApiKeyEntry, AuditEntry, DeviceTokenEntry, Direction, ExportedConversation, ExportedDevice,
+    ExportedLogin, ExportedMembership, ExportedUser, HistoryRange, LoggedEvent, MembershipSpan, MessageView,
+    Missed, MissedEvents, PlacedEntry, Ranged, StoredCursors, StoredProfile, Summary,
 };
-use crate::state_machine::{ApiKeyId, DeviceCursors, KeyScope, SecretBytes, TokenFamilyId, UserAccess};
+use crate::state_machine::{
+    ApiKeyId, DeviceCursors, ErasedMessages, ErasedShard, ErasureId, ErasureJob, KeyScope, SecretBytes,
+    TokenFamilyId, UserAccess,
+};
 
 fn conv() -> ConversationId {
     ConversationId::parse("g").unwrap()
@@ -151,6 +155,22 @@ fn check(method: QueryMethod) {
             let presented = None;
             golden(DevicesQuery { user, presented }, &[1, 1, b'u', 0]);
         }
+        QueryMethod::ErasureQuery => {
+            let id = ErasureId([7; 16]);
+            golden(ErasureQuery { id }, &[&[1][..], &[7; 16]].concat());
+        }
+        QueryMethod::ExportedUserQuery => golden(ExportedUserQuery { user }, &[1, 1, b'u']),
+        QueryMethod::ExportedConversationsQuery => golden(
+            ExportedConversationsQuery {
+                user,
+                after: Some(conv),
+            },
+            &[1, 1, b'u', 1, 1, b'g'],
+        ),
+        QueryMethod::ExportedConversationQuery => golden(
+            ExportedConversationQuery { conv, user, after: 3 },
+            &[1, 1, b'g', 1, b'u', 3],
+        ),
     }
 }
 
@@ -205,6 +225,10 @@ fn method_numbers_are_frozen() {
         (42, "END_SESSION"),
         (46, "NODE_REPORT"),
         (47, "ORDER_DRAIN"),
+        (50, "ErasureQuery"),
+        (51, "ExportedUserQuery"),
+        (52, "ExportedConversationsQuery"),
+        (53, "ExportedConversationQuery"),
     ];
     let mut found: Vec<(u16, String)> = vec![
         (rpc::SUBMIT, "SUBMIT".into()),
@@ -388,4 +412,69 @@ fn responses_are_frozen() {
         },
     };
     golden::<Option<StoredCursors>>(Some(stored), &[1, 1, 4, 1, b'G', 1, 1, b'g', 5]);
+}
+
+#[test]
+fn responses_about_erased_and_exported_users_are_frozen() {
+    let job = ErasureJob {
+        user: user(),
+        messages: ErasedMessages::Delete,
+        tombstone: None,
+        started_ms: 3,
+        done_ms: Some(4),
+        shards: vec![ErasedShard {
+            shard: 5,
+            conversations: 6,
+            messages: 7,
+            events: 8,
+            index: 9,
+        }],
+    };
+    golden::<Option<ErasureJob>>(Some(job), &[1, 1, 1, b'u', 1, 0, 3, 1, 4, 1, 5, 6, 7, 8, 9]);
+    let exported = ExportedUser {
+        profile: StoredProfile::default(),
+        access: UserAccess {
+            deactivated: true,
+            before_s: 3,
+        },
+        group_invite: GroupInvite::NoOne,
+        last_seen_ms: Some(4),
+        logins: vec![ExportedLogin {
+            id: TokenFamilyId([7; 16]),
+            opened_ms: 5,
+            expires_ms: 6,
+        }],
+        device_tokens: Vec::new(),
+        devices: vec![ExportedDevice {
+            device: "d".into(),
+            positions: vec![(conv(), 5)],
+        }],
+    };
+    let bytes = [
+        &[1, 0, 0, 0, 0, 1, 3, 2, 1, 4, 1][..],
+        &[7; 16],
+        &[5, 6, 0, 1, 1, b'd', 1, 1, b'g', 5],
+    ];
+    golden::<ExportedUser>(exported, &bytes.concat());
+    let exported = ExportedConversation {
+        membership: Some(ExportedMembership {
+            role: None,
+            since: 2,
+            until: 3,
+            read: 4,
+            delivered: 5,
+            muted: true,
+            pinned: false,
+            banned: true,
+            data: Some("{}".into()),
+        }),
+        events: vec![Bytes::from_static(b"{}")],
+        next: Some(9),
+    };
+    golden::<ExportedConversation>(
+        exported,
+        &[
+            1, 1, 0, 2, 3, 4, 5, 1, 0, 1, 1, 2, b'{', b'}', 1, 2, b'{', b'}', 1, 9,
+        ],
+    );
 }

@@ -26,7 +26,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
 use super::apply_results;
-use super::background::{activity_dispatcher, login_gc, outbox_dispatcher, retention, webhook_dispatcher};
+use super::background::{
+    activity_dispatcher, erasure, login_gc, outbox_dispatcher, retention, webhook_dispatcher,
+};
 use super::batch::AppliedBatch;
 use super::context::ShardContext;
 use super::conversation_actor::ConversationActor;
@@ -179,6 +181,7 @@ impl ShardActor {
         // Its wake-ups may be lost, too; the rows that they announce are committed.
         self.core.outbox_wake.notify_one();
         self.core.hook_wake.notify_one();
+        self.core.erasure_wake.notify_one();
         let Some(conv) = conv else { return };
         // The cache may be half updated. An empty one prechecks nothing, and so contradicts no row.
         if let Some(live) = self.conversations.get(&conv) {
@@ -235,6 +238,7 @@ impl Actor for ShardActor {
             )));
         self.tasks.push(actix::spawn(retention::run(self.core.clone())));
         self.tasks.push(actix::spawn(login_gc::run(self.core.clone())));
+        self.tasks.push(actix::spawn(erasure::run(self.core.clone())));
         self.tasks
             .push(actix::spawn(webhook_dispatcher::run(self.core.clone())));
     }

@@ -8,7 +8,7 @@ use crate::state_machine::ChatTable;
 use protocol::ConversationId;
 use protocol::response::LastEvent;
 
-use super::{Result, index};
+use super::{Result, erase, index};
 use crate::state_machine::apply_context::ApplyContext;
 use crate::state_machine::command::ActivityNote;
 use crate::state_machine::keys;
@@ -64,6 +64,10 @@ pub(super) fn put(
         for user in users {
             let known = index::get(work, &keys::index(user, conv))?;
             if known.as_ref().is_some_and(|known| known.last.seq >= last.seq) {
+                continue;
+            }
+            // Late for a user who is erased: the row would come back without a membership.
+            if known.is_none() && erase::is_erased(work, user)? {
                 continue;
             }
             // The membership change may arrive later over the outbox: every real version is greater than that of

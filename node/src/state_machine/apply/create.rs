@@ -169,6 +169,8 @@ fn check<'a>(
     // The system takes part in direct conversations only, those that it has begun or to which a user replies.
     if kind != ConversationKind::Direct {
         members.iter().chain([founder]).try_for_each(of_a_person)?;
+    } else if members.iter().any(UserId::is_tombstone) {
+        return refused(ErrorCode::BadRequest, "the id is reserved");
     }
     let mut seen = BTreeSet::from([founder]);
     let others: Vec<_> = members.iter().filter(|user| seen.insert(user)).collect();

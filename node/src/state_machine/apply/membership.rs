@@ -243,7 +243,7 @@ pub(super) fn leave(
 }
 
 /// Promotes the successor of the last owner, who is about to be removed.
-fn succeed(
+pub(super) fn succeed(
     work: &mut ApplyContext<'_, impl RowWriter>,
     by: CommandScope<'_>,
     conv: &mut ConvRow,

@@ -13,7 +13,7 @@ use crate::state_machine::apply_context::ApplyContext;
 use crate::state_machine::message_state::{MessageStateRow, ReactionRow};
 use crate::state_machine::outcome::{ApplyEffect, CommandResult, EventEnvelope};
 use crate::state_machine::row_store::RowWriter;
-use crate::state_machine::rows::{EventKind, EventRow, VersionedRow, corrupt};
+use crate::state_machine::rows::{ConvRow, EventKind, EventRow, VersionedRow, corrupt};
 use crate::state_machine::rules::Permission;
 use crate::state_machine::{deleted, keys};
 
@@ -105,18 +105,7 @@ pub(super) fn delete(
     if let Some(s) = fold.deleted {
         return acknowledge_done(work, by, cid, member, s);
     }
-    // Collected before the rows are redacted, which also removes the mentions.
-    let alerted = fold.mentioned(work.rows, by.conv, &target)?;
-    blank(work, by.conv, of, &target, EventKind::Tombstone)?;
-    for s in fold.edits {
-        let edit = work
-            .event(by.conv, s)?
-            .ok_or_else(|| corrupt("an edit is missing"))?;
-        blank(work, by.conv, s, &edit, EventKind::Edit)?;
-    }
-    // `deleted` counts each message once; the check of `fold.deleted` above makes this the only call.
-    deleted::add(work.rows, by.conv, target.mn)?;
-    member.conv.deleted_mn = member.conv.deleted_mn.max(target.mn);
+    let alerted = redact(work, by.conv, &mut member.conv, (of, &target), &fold)?;
     let applied = append(work, by, cid, member, EventKind::Delete, |s, ts| {
         let (c, u) = (by.conv.clone(), by.user.clone());
         Event::Del(DeleteEvent {
@@ -127,16 +116,49 @@ pub(super) fn delete(
             timestamp_ms: ts,
         })
     })?;
+    set_deleted(work, by.conv, of, applied.seq.unwrap_or(0), alerted)?;
+    Ok(applied)
+}
+
+/// Removes the text of a message and of its edits, and counts it as deleted. Returns the users whom it mentioned. Called
+/// once for a message, because the count must not grow again.
+pub(super) fn redact(
+    work: &mut ApplyContext<'_, impl RowWriter>,
+    id: &ConversationId,
+    conv: &mut ConvRow,
+    (of, target): (u64, &EventRow),
+    fold: &MessageStateRow,
+) -> Result<Vec<UserId>> {
+    // Collected before the rows are redacted, which also removes the mentions.
+    let alerted = fold.mentioned(work.rows, id, target)?;
+    blank(work, id, of, target, EventKind::Tombstone)?;
+    for s in &fold.edits {
+        let edit = work.event(id, *s)?.ok_or_else(|| corrupt("an edit is missing"))?;
+        blank(work, id, *s, &edit, EventKind::Edit)?;
+    }
+    deleted::add(work.rows, id, target.mn)?;
+    conv.deleted_mn = conv.deleted_mn.max(target.mn);
+    Ok(alerted)
+}
+
+/// Records the event at `s` as the deletion of the message at `of`, and removes the message from the unread mentions.
+pub(super) fn set_deleted(
+    work: &mut ApplyContext<'_, impl RowWriter>,
+    id: &ConversationId,
+    of: u64,
+    s: u64,
+    alerted: Vec<UserId>,
+) -> Result<()> {
     // The rows of single reactions stay: they may be many, and they hold no text.
     let fold = MessageStateRow {
-        deleted: applied.seq,
+        deleted: Some(s),
         ..MessageStateRow::default()
     };
-    fold.put(work.rows, by.conv, of);
+    fold.put(work.rows, id, of);
     for user in alerted {
-        unalert(work, by.conv, of, &user)?;
+        unalert(work, id, of, &user)?;
     }
-    Ok(applied)
+    Ok(())
 }
 
 /// Sets or removes a reaction. Removal may name another user's reaction. A state that holds already is acknowledged

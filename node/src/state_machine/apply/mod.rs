@@ -13,7 +13,7 @@ use storage::{Error, Transaction};
 
 use super::apply_context::{ApplyContext, Time};
 use super::command::{CommandDecodeError, ShardCommand, VERSION};
-use super::command_table::{ConversationOp, OutboxOp, RetentionOp, UserOp, WebhookOp};
+use super::command_table::{ConversationOp, ErasureOp, OutboxOp, RetentionOp, UserOp, WebhookOp};
 use super::outcome::{CommandResult, ShardOutcome, UserOutcome};
 use super::row_store::RowWriter;
 use super::rows::{ConvRow, MemberRow};
@@ -26,6 +26,8 @@ mod consent;
 mod create;
 mod cursors;
 mod device_cursors;
+mod erase;
+mod erase_in;
 mod hooks;
 mod index;
 mod login;
@@ -38,6 +40,8 @@ mod send;
 mod settings;
 mod user_access;
 
+#[cfg(test)]
+pub(super) use self::erase::STEP as ERASE_STEP;
 #[cfg(test)]
 pub(super) use self::retain::STEP as RETAIN_STEP;
 
@@ -154,6 +158,20 @@ fn apply_command(
             RetentionOp::SweepLogins => login::sweep(work),
         }
         .map(ShardOutcome::Retention),
+        ShardCommand::Erasure(ErasureOp::EraseIn {
+            conversation,
+            user,
+            tombstone,
+            messages,
+        }) => {
+            let erased = erase_in::Erased {
+                conv: conversation,
+                user,
+                tombstone,
+                messages: *messages,
+            };
+            erase_in::step(work, erased).map(ShardOutcome::Erasure)
+        }
     };
     // A refusal is an outcome like any other: every replica must reach the same one, so only storage errors propagate.
     match result {
@@ -246,6 +264,9 @@ fn of_conversation(
 }
 
 fn of_user(work: &mut ApplyContext<'_, impl RowWriter>, user: &UserId, op: &UserOp) -> Result<UserOutcome> {
+    if let Some(outcome) = erase::of_erased(work, user, op)? {
+        return Ok(outcome);
+    }
     match op {
         UserOp::Reserve { conversation, cid } => create::reserve(work, user, conversation, cid),
         UserOp::IndexPut {
@@ -297,6 +318,18 @@ fn of_user(work: &mut ApplyContext<'_, impl RowWriter>, user: &UserId, op: &User
                 data: data.as_deref(),
             },
         ),
+        UserOp::Erase {
+            id,
+            tombstone,
+            messages,
+        } => erase::begin(work, user, *id, tombstone, *messages),
+        UserOp::PutErased {
+            conversation,
+            version,
+            shard,
+            step,
+        } => erase::put_erased(work, user, conversation, *version, (*shard, step)),
+        UserOp::EraseRows { shard } => erase::rows(work, user, *shard),
     }
 }
 
@@ -380,10 +413,11 @@ fn not_member<T>() -> Result<T> {
     refused(ErrorCode::NotMember, "not a member of this conversation")
 }
 
-/// Refuses to do something to the system, which is no person and no member of groups and channels.
+/// Refuses to do something to the system or to the tombstone of an erased user, which are no persons and no members of
+/// groups and channels.
 fn of_a_person(who: &UserId) -> Result<()> {
-    match who.is_system() {
-        true => refused(ErrorCode::BadRequest, "the id system is reserved"),
+    match who.is_reserved() {
+        true => refused(ErrorCode::BadRequest, "the id is reserved"),
         false => Ok(()),
     }
 }

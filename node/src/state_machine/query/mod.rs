@@ -18,6 +18,8 @@ mod api_keys;
 mod blocks;
 mod consent;
 mod device_cursors;
+mod erasure;
+mod export;
 mod hooks;
 mod index;
 mod live_rows;
@@ -37,6 +39,7 @@ mod view;
 pub use self::{
     blocks::BlocksPage,
     device_cursors::StoredCursors,
+    export::{ExportedConversation, ExportedDevice, ExportedLogin},
     index::IndexEntry,
     log::{HistoryPage, MissedEvents},
     members::{BansPage, MembersPage, role},
@@ -48,6 +51,11 @@ pub use self::api_keys::{ApiKeyEntry, ApiKeysQuery, AuditEntry, AuditQuery};
 pub use self::blocks::BlocksQuery;
 pub use self::consent::{SharedWith, WishesQuery};
 pub use self::device_cursors::DeviceCursorsQuery;
+pub use self::erasure::{ErasureQuery, RunningErasure, running_erasures};
+pub use self::export::{
+    ExportedConversationQuery, ExportedConversationsQuery, ExportedMembership, ExportedUser,
+    ExportedUserQuery,
+};
 pub use self::hooks::{QueuedWebhook, WebhookBacklog, queued};
 pub(crate) use self::index::INDEX_LIMIT;
 pub use self::index::{

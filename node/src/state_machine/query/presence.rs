@@ -18,14 +18,19 @@ pub struct PresenceVisibility {
     pub blocked: Option<u64>,
 }
 
-/// Returns the facts about `user` for `viewer`; both rows are in the user's shard.
-pub fn standing(rows: &impl RowReader, user: &UserId, viewer: &UserId) -> Result<PresenceVisibility> {
+/// Returns the time at which a user was last seen, in milliseconds since the epoch; `None` if never recorded.
+pub(super) fn last_seen(rows: &impl RowReader, user: &UserId) -> Result<Option<u64>> {
     let seen = rows.get(ChatTable::UserIndex, &keys::seen(user))?;
     let seen = seen.map(|row| LastSeenRow::decode(&row)).transpose()?;
+    Ok(seen.map(|row| row.at_ms))
+}
+
+/// Returns the facts about `user` for `viewer`; both rows are in the user's shard.
+pub fn standing(rows: &impl RowReader, user: &UserId, viewer: &UserId) -> Result<PresenceVisibility> {
     let block = rows.get(ChatTable::UserIndex, &keys::block(user, viewer))?;
     let block = block.map(|row| BlockRow::decode(&row)).transpose()?;
     Ok(PresenceVisibility {
-        seen: seen.map(|row| row.at_ms),
+        seen: last_seen(rows, user)?,
         blocked: block.filter(|row| row.on).map(|row| row.at_ms),
     })
 }

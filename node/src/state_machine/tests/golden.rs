@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use protocol::response::LastEvent;
-use protocol::{ClientMessageId, ConversationId, ConversationKind, GroupInvite, HistoryVisibility, Role};
+use protocol::{
+    ClientMessageId, ConversationId, ConversationKind, GroupInvite, HistoryVisibility, Role, UserId,
+};
 
 use crate::state_machine::ChatTable;
 
@@ -11,11 +13,13 @@ use crate::state_machine::consent::{AdditionLimits, AdditionVerdict};
 use crate::state_machine::login::{
     AttemptLimit, KeyRotationPolicy, LoginCodeId, LoginOutcome, SecretBytes, TokenFamilyId,
 };
+use crate::state_machine::outcome::ErasureOutcome;
 use crate::state_machine::row_store::RowReader;
 use crate::state_machine::{
     ActivityNote, ApiKeyId, ApplyEffect, CommandHeader, CommandKind, CommandResult, ConversationOp,
-    DeviceCursors, KeyScope, LoginOp, MovedMember, OutboxId, OutboxOp, OutboxOutcome, RetentionOp,
-    RetentionOutcome, ShardCommand, ShardOutcome, UserOp, UserOutcome, WebhookOp,
+    DeviceCursors, ErasedMessages, ErasureId, ErasureOp, ErasureStep, KeyScope, LoginOp, MovedMember,
+    OutboxId, OutboxOp, OutboxOutcome, RetentionOp, RetentionOutcome, ShardCommand, ShardOutcome, UserOp,
+    UserOutcome, WebhookOp,
 };
 
 fn hex(bytes: &[u8]) -> String {
@@ -56,6 +60,13 @@ fn commands() -> Vec<(ShardCommand, &'static str)> {
     };
     let hash = |byte: u8| SecretBytes([byte; 32]);
     let (code, family) = (LoginCodeId([b'c'; 16]), TokenFamilyId([b'f'; 16]));
+    let tombstone = UserId::tombstone(&[b't'; 16]);
+    let step = ErasureStep {
+        done: true,
+        messages: 8,
+        events: 9,
+        index: 300,
+    };
     let limit = AttemptLimit {
         most: 5,
         window_ms: 1_000,
@@ -252,6 +263,27 @@ fn commands() -> Vec<(ShardCommand, &'static str)> {
             "H<2><1><2>al<0><0><1><2>Al<1><0><0>",
         ),
         (
+            by_user(UserOp::Erase {
+                id: ErasureId([b'e'; 16]),
+                tombstone: tombstone.clone(),
+                messages: ErasedMessages::Delete,
+            }),
+            "I<2><1><2>al<0><0>eeeeeeeeeeeeeeee!erased_or2hi5duor2hi5duor2hi5duoq<1>",
+        ),
+        (
+            by_user(UserOp::PutErased {
+                conversation: conv(),
+                version: id,
+                shard: 3,
+                step,
+            }),
+            "J<2><1><2>al<0><0><3>g_1<5><2><3><1><8><9><ac><2>",
+        ),
+        (
+            by_user(UserOp::EraseRows { shard: 300 }),
+            "K<2><1><2>al<0><0><ac><2>",
+        ),
+        (
             login(
                 "keys",
                 LoginOp::TurnKeys {
@@ -437,6 +469,15 @@ fn commands() -> Vec<(ShardCommand, &'static str)> {
         (
             ShardCommand::Retention(RetentionOp::SweepLogins),
             "<a1><0><0><0><0>",
+        ),
+        (
+            ShardCommand::Erasure(ErasureOp::EraseIn {
+                conversation: conv(),
+                user: u("al"),
+                tombstone,
+                messages: ErasedMessages::KeepAnonymous,
+            }),
+            "<b0><0><0><0><0><3>g_1<2>al!erased_or2hi5duor2hi5duor2hi5duoq<0>",
         ),
     ]
 }
@@ -664,6 +705,20 @@ fn outcomes_have_frozen_bytes() {
             ShardOutcome::User(UserOutcome::Profile { ver: 3, changed: true }),
             "<1><5><3><1>".to_owned(),
         ),
+        (
+            ShardOutcome::User(UserOutcome::Erasing {
+                id: ErasureId([b'e'; 16]),
+                logins: vec![family],
+            }),
+            format!("<1><7>{}<1>{f16}", "e".repeat(16)),
+        ),
+        (
+            ShardOutcome::User(UserOutcome::RowsErased {
+                more: true,
+                profile: Some(3),
+            }),
+            "<1><8><1><1><3>".to_owned(),
+        ),
         (ShardOutcome::Login(LoginOutcome::Accepted), "<2><0>".to_owned()),
         (ShardOutcome::Login(LoginOutcome::Refused), "<2><1>".to_owned()),
         (
@@ -712,6 +767,18 @@ fn outcomes_have_frozen_bytes() {
         (
             ShardOutcome::Refused(protocol::ErrorCode::NotMember, "no".into()),
             "<6><5><2>no".to_owned(),
+        ),
+        (
+            ShardOutcome::Erasure(ErasureOutcome {
+                step: ErasureStep {
+                    done: true,
+                    messages: 8,
+                    events: 9,
+                    index: 300,
+                },
+                events: Vec::new(),
+            }),
+            "<7><1><8><9><ac><2><0>".to_owned(),
         ),
     ];
     for (outcome, bytes) in table {

@@ -26,6 +26,7 @@ mod counts;
 mod device_cursors;
 mod devices;
 mod directs;
+mod erasure;
 mod golden;
 mod hooks;
 mod idempotency;

@@ -16,7 +16,8 @@ use crate::state_machine::query::{HistoryRange, LoggedEvent, QueryError};
 use crate::state_machine::row_store::RowReader;
 use crate::state_machine::rows::{ConvRow, VersionedRow};
 use crate::state_machine::{
-    ChatTable, CommandHeader, ConversationOp, EventEnvelope, ShardCommand, ShardOutcome,
+    ChatTable, CommandHeader, ConversationOp, ErasedMessages, ErasureOp, EventEnvelope, ShardCommand,
+    ShardOutcome,
 };
 
 const USERS: [&str; 5] = ["ann", "bob", "cat", "dan", "eve"];
@@ -74,6 +75,7 @@ enum Step {
     },
     Block(usize, bool),
     Retain(u64),
+    Erase(ErasedMessages),
 }
 
 fn conv(which: usize) -> ConversationId {
@@ -112,6 +114,10 @@ fn batches() -> impl Strategy<Value = Vec<Vec<Action>>> {
             .prop_map(|(title, history, muted, pinned)| Step::Set { title, history, muted, pinned }),
         2 => (user(), any::<bool>()).prop_map(|(who, on)| Step::Block(who, on)),
         2 => (0..30u64).prop_map(Step::Retain),
+        1 => any::<bool>().prop_map(|delete| Step::Erase(match delete {
+            true => ErasedMessages::Delete,
+            false => ErasedMessages::KeepAnonymous,
+        })),
     ];
     // A small space of cids, so that they are used again; `None` stands for a fresh one.
     let command = (user(), 0..4usize, proptest::option::weighted(0.2, 0..4u8), step);
@@ -222,15 +228,21 @@ fn op(user: usize, which: usize, step: &Step) -> (ConversationId, ConversationOp
                 ConversationOp::Block { who, on },
             )
         }
-        Step::Retain(_) => unreachable!("no operation of a user"),
+        Step::Retain(_) | Step::Erase(_) => unreachable!("no operation of a user"),
     }
 }
 
-/// A command, or what retention does to a conversation.
+/// A command, or what retention or an erasure does to a conversation.
 #[derive(Clone, Debug)]
 enum ModelCommand {
     Op(TestCommand),
     Retain(ConversationId, u64),
+    Erase(ConversationId, UserId, ErasedMessages),
+}
+
+/// The id that stands for an erased user.
+fn tombstone(user: &UserId) -> UserId {
+    UserId::tombstone(&[user.as_str().as_bytes()[0]; 16])
 }
 
 impl From<ModelCommand> for ShardCommand {
@@ -238,6 +250,12 @@ impl From<ModelCommand> for ShardCommand {
         match command {
             ModelCommand::Op(command) => command.into(),
             ModelCommand::Retain(conv, below) => super::retain(conv, below),
+            ModelCommand::Erase(conversation, user, messages) => ShardCommand::Erasure(ErasureOp::EraseIn {
+                conversation,
+                tombstone: tombstone(&user),
+                user,
+                messages,
+            }),
         }
     }
 }
@@ -245,6 +263,9 @@ impl From<ModelCommand> for ShardCommand {
 fn command(user: usize, which: usize, cid: ClientMessageId, step: &Step) -> ModelCommand {
     if let Step::Retain(below) = step {
         return ModelCommand::Retain(conv(which), *below);
+    }
+    if let Step::Erase(messages) = step {
+        return ModelCommand::Erase(conv(which), u(USERS[user]), *messages);
     }
     let (conv, op) = op(user, which, step);
     ModelCommand::Op(TestCommand {
@@ -267,6 +288,15 @@ impl Model {
                 if there {
                     self.retain(conv, *below);
                 }
+                return;
+            }
+            ModelCommand::Erase(conv, user, messages) => {
+                let ShardOutcome::Erasure(erased) = outcome else {
+                    panic!("{outcome:?}")
+                };
+                assert!(erased.step.done, "no log of the model takes two steps");
+                self.learn_all(&erased.events);
+                self.erase(conv, user, *messages);
                 return;
             }
         };
@@ -331,22 +361,7 @@ impl Model {
             return;
         }
         self.permitted(command, role);
-        for published in applied.events.iter().filter(|published| published.seq > 0) {
-            let logged = LoggedEvent {
-                s: published.seq,
-                tail: published.tail.clone(),
-            };
-            let replayed = EventEnvelope::replay(published.conv.clone(), logged);
-            // The ban of a non-member removes nobody; the event alone does not show that.
-            let is_member = |who: &UserId| self.members.contains_key(&(published.conv.clone(), who.clone()));
-            let removes = replayed.removes.filter(is_member);
-            assert_eq!(
-                (&replayed.adds, &removes),
-                (&published.adds, &published.removes),
-                "a node that missed the event would route it differently"
-            );
-            self.learn(published.conv.clone(), published.seq, &published.tail);
-        }
+        self.learn_all(&applied.events);
         let TestResult { s, mn, ts, .. } = *applied;
         if let ConversationOp::Set { muted, pinned, .. } = &command.op {
             let own = self.own.entry(key).or_default();
@@ -366,6 +381,68 @@ impl Model {
         }
         self.results
             .insert((command.conv.clone(), command.user.clone(), cid), (s, mn, ts));
+    }
+
+    /// Learns from the events of a command, which a node that missed them routes in the same way.
+    fn learn_all(&mut self, events: &[EventEnvelope]) {
+        for published in events.iter().filter(|published| published.seq > 0) {
+            let logged = LoggedEvent {
+                s: published.seq,
+                tail: published.tail.clone(),
+            };
+            let replayed = EventEnvelope::replay(published.conv.clone(), logged);
+            // The ban of a non-member removes nobody; the event alone does not show that.
+            let is_member = |who: &UserId| self.members.contains_key(&(published.conv.clone(), who.clone()));
+            let removes = replayed.removes.filter(is_member);
+            assert_eq!(
+                (&replayed.adds, &removes),
+                (&published.adds, &published.removes),
+                "a node that missed the event would route it differently"
+            );
+            self.learn(published.conv.clone(), published.seq, &published.tail);
+        }
+    }
+
+    /// Forgets a user in a conversation, after the events of the erasure.
+    fn erase(&mut self, conv: &ConversationId, user: &UserId, messages: ErasedMessages) {
+        let Some(log) = self.logs.get_mut(conv) else {
+            return;
+        };
+        let (floor, _) = self.floors.get(conv).copied().unwrap_or((1, 0));
+        let other = tombstone(user);
+        for (tail, event) in log.iter_mut() {
+            if let Event::Msg(msg) = event
+                && msg.user == *user
+                && msg.seq >= floor
+            {
+                assert!(msg.deleted || messages == ErasedMessages::KeepAnonymous);
+            }
+            if event.replace_user(user, &other) {
+                *tail = event.tail().into();
+            }
+        }
+        let replace = |field: &mut UserId| {
+            if field == user {
+                *field = other.clone();
+            }
+        };
+        for ((c, _), message) in &mut self.messages {
+            if c == conv {
+                replace(&mut message.user);
+                message.mentions.iter_mut().for_each(replace);
+            }
+        }
+        let reactions = std::mem::take(&mut self.reactions);
+        let replaced = reactions.into_iter().map(|((c, of, mut who, k), s)| {
+            if c == *conv {
+                replace(&mut who);
+            }
+            ((c, of, who, k), s)
+        });
+        self.reactions = replaced.collect();
+        self.results.retain(|(c, who, _), _| (c, who) != (conv, user));
+        self.blocked_or_banned.remove(&(conv.clone(), user.clone()));
+        assert!(!self.members.contains_key(&(conv.clone(), user.clone())));
     }
 
     /// Forgets what goes.

@@ -25,6 +25,7 @@ pub(super) const USERS: u8 = KeyScope::Users as u8;
 pub(super) const CONVERSATIONS: u8 = KeyScope::Conversations as u8;
 pub(super) const MESSAGES: u8 = KeyScope::Messages as u8;
 pub(super) const READ: u8 = KeyScope::Read as u8;
+pub(super) const ERASE: u8 = KeyScope::Erase as u8;
 
 /// Back end whose key has the scope `SCOPE`.
 pub(super) struct BackEnd<const SCOPE: u8> {
@@ -70,6 +71,17 @@ impl<const SCOPE: u8> BackEnd<SCOPE> {
         let items = u32::try_from(items).unwrap_or(u32::MAX).max(1);
         let charged = self.rates.take(self.key, items, Instant::now());
         charged.map_err(|wait| self.refused(too_fast(wait)))
+    }
+
+    /// Waits until the rate of the key permits one more item, for the pages of an answer that has begun.
+    pub(super) async fn pace(&self) -> Result<(), Problem> {
+        loop {
+            serving(&self.worker)?;
+            match self.rates.take(self.key, 1, Instant::now()) {
+                Ok(()) => return Ok(()),
+                Err(wait) => actix_web::rt::time::sleep(wait).await,
+            }
+        }
     }
 
     /// Records a change in the audit log. Called before the change, so that a crash between the two leaves an entry
@@ -151,10 +163,10 @@ async fn recognise<const SCOPE: u8>(request: HttpRequest) -> Result<BackEnd<SCOP
     })
 }
 
-/// Refuses the id of the system where a request names a user.
+/// Refuses a reserved id, of the system or of an erased user, where a request names a user.
 pub(super) fn of_a_person(user: &UserId) -> Result<(), Problem> {
-    match user.is_system() {
-        true => Err(Problem::bad("the id system is reserved")),
+    match user.is_reserved() {
+        true => Err(Problem::bad(format!("the id {user} is reserved"))),
         false => Ok(()),
     }
 }

@@ -6,6 +6,8 @@
 
 mod back_end;
 mod conversations;
+mod erasure;
+mod export;
 mod key_rates;
 mod members;
 mod messages;
@@ -26,4 +28,6 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     presence::routes(config);
     profiles::routes(config);
     users::routes(config);
+    export::routes(config);
+    erasure::routes(config);
 }

@@ -21,7 +21,7 @@ pub(in crate::gateway::rest) struct TokenRevocation {
 }
 
 /// By a name of its own: utoipa would describe the parameter of a bare `Path` a second time.
-type UserPath = Path<UserId>;
+pub(super) type UserPath = Path<UserId>;
 
 pub(super) fn routes(config: &mut ServiceConfig) {
     config
