@@ -24,7 +24,8 @@ struct Check {
     /// Checks that the node accepts clients, as `/readyz` reports it. It needs no token.
     #[arg(long, required = true)]
     ready: bool,
-    /// Address of the node: `http://HOST:PORT`.
+    /// Address of the node: `http://HOST:PORT`, or `https://HOST:PORT` of a node with a certificate, which is verified
+    /// except at a loopback address.
     #[arg(long, env = "ROOKERY_URL", default_value = "http://127.0.0.1:8080", value_parser = http_url)]
     url: String,
 }
@@ -32,10 +33,12 @@ struct Check {
 /// Checks that an address is one of a node itself, and returns it without a slash at its end.
 fn http_url(text: &str) -> Result<String, String> {
     let url = text.strip_suffix('/').unwrap_or(text);
-    match url.strip_prefix("http://") {
+    match url
+        .strip_prefix("http://")
+        .or_else(|| url.strip_prefix("https://"))
+    {
         Some(host) if !host.is_empty() && !host.contains(['/', '?', '#', '@']) => Ok(url.to_owned()),
-        // A proxy with TLS answers for some node, and not for the one that is checked.
-        _ => Err("expected http://HOST:PORT, the address of the node itself".to_owned()),
+        _ => Err("expected http://HOST:PORT or https://HOST:PORT, the address of the node itself".to_owned()),
     }
 }
 
@@ -52,15 +55,18 @@ impl Ctl {
 impl Check {
     async fn run(self) -> Result<(), Error> {
         let Check { ready: _, url } = self;
-        let host = url.trim_start_matches("http://");
-        // The port of HTTP may be left out; an address of IPv6 ends with its bracket then.
+        let (host, port) = match url.strip_prefix("https://") {
+            Some(_) => (url.as_str(), 443),
+            None => (url.trim_start_matches("http://"), 80),
+        };
+        // The port may be left out; an address of IPv6 ends with its bracket then.
         let has_port = host
             .rsplit_once(':')
-            .is_some_and(|(_, port)| !port.ends_with(']'));
+            .is_some_and(|(_, port)| !port.ends_with(']') && !port.starts_with('/'));
         let host = if has_port {
             host.to_owned()
         } else {
-            format!("{host}:80")
+            format!("{host}:{port}")
         };
         let Some(answer) = probe::get(&host, "/readyz").await else {
             return Err(Error::Unreachable(url));
@@ -90,11 +96,16 @@ mod tests {
             ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
             ("http://node-1/", "http://node-1"),
             ("http://[::1]:8080", "http://[::1]:8080"),
+            (
+                "https://node-1.example.org:8443/",
+                "https://node-1.example.org:8443",
+            ),
         ] {
             assert_eq!(http_url(text).as_deref(), Ok(url));
         }
         for text in [
-            "https://chat.example.org",
+            "wss://chat.example.org",
+            "https://",
             "127.0.0.1:8080",
             "http://",
             "http://a:1/x",

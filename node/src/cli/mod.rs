@@ -1,6 +1,7 @@
 //! Command line of the `rookery` program.
 
 mod banner;
+mod certs;
 mod children;
 mod ctl;
 mod dev;
@@ -47,6 +48,8 @@ enum Command {
     Schema(schema::Schema),
     /// Runs a command of an operator against a running node.
     Ctl(ctl::Ctl),
+    /// Makes the certificates for TLS between nodes, and shows any certificate.
+    Certs(certs::Certs),
 }
 
 /// Settings given on the command line.
@@ -72,6 +75,9 @@ pub enum Error {
     /// The chat client was refused by the server.
     #[error("{0}")]
     Chat(String),
+    /// A certificate could not be made or read.
+    #[error("{0}")]
+    Certificate(String),
     /// No node answered at the address.
     #[error("{0}: no answer")]
     Unreachable(String),
@@ -102,6 +108,7 @@ impl Cli {
             }
             Command::Schema(schema) => schema.print().map_err(Error::Io),
             Command::Ctl(ctl) => ctl.run().await,
+            Command::Certs(certs) => certs.run(),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,
@@ -119,7 +126,12 @@ impl Error {
     /// Returns the exit code, one of [`EXIT_CODES`]. Wrong arguments end with 2 before any command runs.
     fn exit_code(&self) -> u8 {
         match self {
-            Error::Start(_) | Error::Children(_) | Error::Chat(_) | Error::NoNode { .. } | Error::Io(_) => 1,
+            Error::Start(_)
+            | Error::Children(_)
+            | Error::Chat(_)
+            | Error::Certificate(_)
+            | Error::NoNode { .. }
+            | Error::Io(_) => 1,
             Error::Unreachable(_) => 3,
             Error::NotReady { .. } => 6,
             // EX_USAGE of sysexits.h: a restart does not help, the caller has to fix the configuration.

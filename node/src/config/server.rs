@@ -18,10 +18,15 @@ pub enum WebPages {
 }
 
 section! {
-    /// Public listener: HTTP and WebSocket on one port. TLS is terminated by a proxy in front of it.
+    /// Public listener: HTTP and WebSocket on one port, with TLS if a certificate is set.
     pub struct ServerConfig {
         /// Address and port for clients. Port 0 selects a free port.
         listen: String = "127.0.0.1:8080".to_owned(),
+        /// File (PEM) with the certificate of the ports for clients, MQTT included, and those that link it to an authority.
+        /// It is read again within 10 s of a change, and at SIGHUP; open connections stay. Empty: no TLS.
+        tls_cert_file: String = String::new(),
+        /// File (PEM) with the key of that certificate.
+        tls_key_file: String = String::new(),
         /// Threads that serve clients; 0: one per processor. Conversations have an eighth as many of their own, replication
         /// a quarter (at least two).
         threads: usize = 0,
@@ -52,12 +57,24 @@ section! {
 // === impl ServerConfig ===
 
 impl ServerConfig {
+    /// Returns `true` if the ports for clients speak TLS.
+    #[must_use]
+    pub fn has_tls(&self) -> bool {
+        !self.tls_cert_file.is_empty()
+    }
+
     /// Adds every invalid value to `problems`.
     pub(super) fn check(&self, problems: &mut Problems) {
         if self.listen.parse::<SocketAddr>().is_err() {
             problems.add(
                 "server.listen",
                 "must be an address and a port, like 127.0.0.1:8080",
+            );
+        }
+        if self.tls_cert_file.is_empty() != self.tls_key_file.is_empty() {
+            problems.add(
+                "server.tls_key_file",
+                "a certificate and its key are set together",
             );
         }
         problems.at_least(

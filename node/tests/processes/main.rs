@@ -21,3 +21,4 @@ mod room;
 mod server_api;
 mod state;
 mod terminal_client;
+mod tls;
