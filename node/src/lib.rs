@@ -19,6 +19,8 @@ mod config;
 
 mod telemetry;
 
+mod tls;
+
 mod webhook;
 
 mod state_machine;

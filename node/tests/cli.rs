@@ -8,7 +8,8 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use node::testkit::{
-    Call, PATIENCE, ProcessGuard, TerminalClient, eventually_blocking as eventually, program, signal,
+    Call, PATIENCE, ProcessGuard, TerminalClient, TestCertificates, eventually_blocking as eventually,
+    program, signal,
 };
 use serde_json::Value;
 
@@ -128,12 +129,73 @@ fn a_check_ends_with_the_code_of_its_result() {
 
     for usage in [
         ["ctl", "check"].as_slice(),
-        &["ctl", "check", "--ready", "--url", "https://chat.example.org"],
+        &["ctl", "check", "--ready", "--url", "wss://chat.example.org"],
         &["schema", "nothing"],
     ] {
         let output = rookery().args(usage).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{usage:?}");
     }
+}
+
+#[test]
+fn a_node_with_a_certificate_is_checked_and_chatted_with() {
+    let certificates = TestCertificates::new();
+    let dir = tempfile::tempdir().unwrap();
+    let port = ports(1);
+    let log = dir.path().join("log");
+    let node = rookery()
+        .args(["dev", "--http", &format!("127.0.0.1:{port}"), "--data"])
+        .arg(dir.path().join("data"))
+        .arg("--set")
+        .arg(format!(
+            "server.tls_cert_file={}",
+            certificates.cert_file().display()
+        ))
+        .arg("--set")
+        .arg(format!(
+            "server.tls_key_file={}",
+            certificates.key_file().display()
+        ))
+        .stdout(std::fs::File::create(&log).unwrap())
+        .stderr(Stdio::null())
+        .spawn();
+    let mut node = ProcessGuard(node.unwrap());
+    let code = |url: &str| {
+        let output = rookery().args(["ctl", "check", "--ready", "--url", url]).output();
+        output.unwrap().status.code()
+    };
+    // No certificate is verified on the own machine.
+    eventually("the check succeeds", || {
+        code(&format!("https://127.0.0.1:{port}")) == Some(0)
+    });
+    assert_eq!(code(&format!("http://127.0.0.1:{port}")), Some(3));
+    let banner = std::fs::read_to_string(&log).unwrap();
+    assert!(
+        banner.contains(&format!("rookery chat --url wss://127.0.0.1:{port} ")),
+        "{banner}"
+    );
+
+    let url = [format!("wss://localhost:{port}")];
+    let mut trusting = program();
+    trusting.env("SSL_CERT_FILE", certificates.authority_file());
+    let mut alice = TerminalClient::with("alice", &url, trusting);
+    eventually("alice is connected", || alice.screen().contains("/help"));
+    alice.types("/open bob");
+    eventually("the conversation is open", || {
+        alice.screen().contains("-- with bob")
+    });
+    alice.types("by TLS");
+    eventually("the message is acknowledged", || {
+        alice.screen().contains("sent #")
+    });
+    let (others, mut other) = (TestCertificates::new(), program());
+    other.env("SSL_CERT_FILE", others.authority_file());
+    let bob = TerminalClient::with("bob", &url, other);
+    eventually("bob refuses the certificate", || {
+        bob.screen().contains("UnknownIssuer")
+    });
+    signal(node.0.id(), "-TERM");
+    assert!(node.0.wait().unwrap().success());
 }
 
 #[test]

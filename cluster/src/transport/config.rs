@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ConnectionClass;
+use super::tls::PeerTls;
 
 /// Settings of a node's transport. Peers may differ in all but the secret.
 #[derive(Clone, Debug)]
@@ -14,9 +15,11 @@ pub struct TransportConfig {
     /// Secret shared by all nodes of the cluster, with which a peer proves its membership in the handshake. May be
     /// empty only if `listen` is a loopback address.
     pub secret: ClusterSecret,
+    /// Certificates with which connections are encrypted; `None`: none is. Unused in simulations.
+    pub tls: Option<PeerTls>,
     /// Time limit of a TCP connect. An unresponsive peer costs this much per attempt.
     pub connect_timeout: Duration,
-    /// Time limit of the handshake. Bounds the resources of an unauthenticated connection.
+    /// Time limit of the handshake, that of TLS included. Bounds the resources of an unauthenticated connection.
     pub handshake_timeout: Duration,
     /// Idle time of a connection after which the peer is pinged.
     pub ping_every: Duration,
@@ -60,6 +63,7 @@ impl Default for TransportConfig {
         TransportConfig {
             listen: "127.0.0.1:0".into(),
             secret: ClusterSecret::default(),
+            tls: None,
             connect_timeout: Duration::from_millis(500),
             handshake_timeout: Duration::from_secs(2),
             ping_every: Duration::from_millis(500),

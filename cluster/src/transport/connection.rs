@@ -278,5 +278,7 @@ async fn write_chunks(socket: &mut WriteHalf, chunks: &mut Vec<Bytes>) -> io::Re
         }
     }
     chunks.clear();
+    // TLS may hold the last bytes back.
+    socket.flush().await?;
     Ok(total)
 }

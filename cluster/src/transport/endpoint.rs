@@ -291,6 +291,10 @@ impl EndpointShared {
                         self.metrics.count_refused();
                         self.refusal_log.refused(addr, refusal);
                     }
+                    HandshakeError::Insecure(error) => {
+                        self.metrics.count_refused();
+                        self.refusal_log.insecure(addr, &error);
+                    }
                     failed => debug!(addr, reason = %failed, "address unreachable"),
                 }
                 return Err(Error::Unreachable);

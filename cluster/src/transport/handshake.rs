@@ -15,6 +15,9 @@
 //! Either side refuses a peer whose disk is an older copy of itself, and one that was removed from the cluster. A node
 //! acts on such a refusal only if the refusing side has proven the secret.
 //!
+//! Inside of TLS, the acceptor compares the dialler's certificate with the number in its hello; the dialler has compared
+//! that of the acceptor before.
+//!
 //! A hello with `to` = 0 announces a one-shot call by a caller that has only an address, usually a join request. Only
 //! such a call may come from, or go to, a node of no cluster.
 
@@ -28,6 +31,7 @@ use super::frame::{FrameBatch, FrameError, FrameKind, TransportFrame};
 use super::handshake_messages::{
     CHALLENGE, HandshakeChallenge, HandshakeRefusal, NONCE, OLDEST, PROOF, TransportHello, VERSION,
 };
+use super::tls::{PeerCertificate, tls_failure};
 use super::{ClusterSecret, NodeIdentity, PeerAdmission};
 use crate::ids::NodeId;
 
@@ -42,8 +46,11 @@ pub(crate) enum HandshakeError {
     /// The other side has proven the secret and does not admit this node.
     #[error("the peer does not admit this node: {0:?}")]
     NotAdmitted(PeerAdmission),
+    /// TLS failed: a certificate was refused, by this side or the other one.
+    #[error("TLS: {0}")]
+    Insecure(rustls::Error),
     #[error("{0}")]
-    Ended(#[from] CloseCause),
+    Ended(CloseCause),
 }
 
 #[derive(Clone, Copy)]
@@ -103,9 +110,15 @@ pub(crate) async fn accept(
     me: NodeIdentity,
     nonce: [u8; NONCE],
     secret: &ClusterSecret,
+    certificate: &PeerCertificate,
     admission: &(dyn Fn(NodeIdentity) -> PeerAdmission + Sync),
 ) -> Result<TransportHello, HandshakeError> {
     let mut result = examine(reader, writer, me, nonce, secret).await;
+    if let Ok(hello) = &result
+        && let Err(refusal) = certificate.check(hello.me.node)
+    {
+        result = Err(refusal.into());
+    }
     if let Ok(hello) = &result
         // A one-shot call has no peer id to decide about.
         && hello.to != NodeId(0)
@@ -182,6 +195,7 @@ async fn say(writer: &mut WriteHalf, kind: FrameKind, body: Bytes) -> Result<(),
     for chunk in batch.finish() {
         writer.write_all(&chunk).await?;
     }
+    writer.flush().await?;
     Ok(())
 }
 
@@ -226,6 +240,20 @@ fn mac(secret: &ClusterSecret, role: HandshakeRole, transcript: [&[u8]; 2]) -> H
     // Both parts have a fixed length, so no byte can move from one to the other under the same proof.
     transcript.iter().for_each(|part| mac.update(part));
     mac
+}
+
+// === impl HandshakeError ===
+
+impl From<CloseCause> for HandshakeError {
+    /// Finds a failure of TLS: the other side's refusal of a certificate arrives with the first bytes that are read.
+    fn from(ended: CloseCause) -> HandshakeError {
+        match &ended {
+            CloseCause::Io(error) => tls_failure(error)
+                .cloned()
+                .map_or(HandshakeError::Ended(ended), HandshakeError::Insecure),
+            _ => HandshakeError::Ended(ended),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -79,6 +79,10 @@ pub(crate) enum HandshakeRefusal {
     Removed = 8,
     #[error("the node's build does not support the feature level of the cluster: start a newer build")]
     Level = 9,
+    #[error("the node requires TLS: set cluster.tls_dir on the dialling node")]
+    TlsRequired = 10,
+    #[error("the certificate of the dialling node is not for its number: issue one for that number")]
+    Certificate = 11,
 }
 
 // === impl TransportHello ===
@@ -208,6 +212,8 @@ impl HandshakeRefusal {
             7 => HandshakeRefusal::Older,
             8 => HandshakeRefusal::Removed,
             9 => HandshakeRefusal::Level,
+            10 => HandshakeRefusal::TlsRequired,
+            11 => HandshakeRefusal::Certificate,
             _ => return None,
         })
     }

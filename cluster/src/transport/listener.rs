@@ -27,6 +27,7 @@ use super::io::{Acceptor, IoStream};
 use super::metrics::ClassMetrics;
 use super::response_queue::ResponseQueue;
 use super::running_transport::RunningTransport;
+use super::tls::PeerCertificate;
 use super::{ConnectionClass, ConnectionState, Responder};
 use crate::ids::NodeId;
 
@@ -176,26 +177,26 @@ async fn serve(
     socket: IoStream,
     permit: OwnedSemaphorePermit,
 ) {
-    let IoStream {
-        reader,
-        mut writer,
-        from,
-    } = socket;
-    let mut reader = FrameReader::new(reader, MAX_BODY);
-    let hello = tokio::select! {
+    let from = socket.from.clone();
+    let examined = tokio::select! {
         biased;
         () = session.stop.cancelled() => return,
-        hello = examine(&shared, &session, &mut reader, &mut writer) => hello,
+        examined = examine(&shared, &session, socket) => examined,
     };
     // The permit bounds handshakes, not connections.
     drop(permit);
-    let hello = match hello {
-        Ok(hello) => hello,
+    // Without the port, which differs per connection, so that a refusal is logged once per host.
+    let host = from.rsplit_once(':').map_or(from.as_str(), |(host, _)| host);
+    let (hello, mut reader, writer) = match examined {
+        Ok(examined) => examined,
         Err(HandshakeError::Refused(refusal)) => {
             shared.metrics.count_refused();
-            // Without the port, which differs per connection, so that a refusal is logged once per host.
-            let host = from.rsplit_once(':').map_or(from.as_str(), |(host, _)| host);
             shared.refusal_log.refused(host, refusal);
+            return;
+        }
+        Err(HandshakeError::Insecure(error)) => {
+            shared.metrics.count_refused();
+            shared.refusal_log.insecure(host, &error);
             return;
         }
         Err(failed) => {
@@ -241,17 +242,28 @@ async fn serve(
     }
 }
 
+/// Authenticates the dialler, with TLS if this node has certificates.
 async fn examine(
     shared: &EndpointShared,
     session: &RunningTransport,
-    reader: &mut FrameReader,
-    writer: &mut WriteHalf,
-) -> Result<TransportHello, HandshakeError> {
+    socket: IoStream,
+) -> Result<(TransportHello, FrameReader, WriteHalf), HandshakeError> {
     let mut nonce = [0; 32];
     shared.io.random(&mut nonce);
     let admission = |peer| session.admission(peer);
     let secret = &shared.config.secret;
-    let examining = handshake::accept(reader, writer, session.me, nonce, secret, &admission);
+    let examining = async {
+        let secured = shared.io.secure_incoming(socket).await;
+        let (mut socket, certificate) = secured.map_err(CloseCause::Io)?;
+        if matches!(certificate, PeerCertificate::Missing { .. }) {
+            shared.metrics.count_unencrypted();
+        }
+        let (mut reader, writer) = (FrameReader::new(socket.reader, MAX_BODY), &mut socket.writer);
+        let (me, certificate) = (session.me, &certificate);
+        let hello =
+            handshake::accept(&mut reader, writer, me, nonce, secret, certificate, &admission).await?;
+        Ok::<_, HandshakeError>((hello, reader, socket.writer))
+    };
     timeout(shared.config.handshake_timeout, examining)
         .await
         .map_err(|_| CloseCause::Io(io::ErrorKind::TimedOut.into()))?

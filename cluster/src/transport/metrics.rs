@@ -20,6 +20,7 @@ pub struct Metrics {
     full: Family<ConnectionLabels, Counter>,
     class_bytes: Family<ConnectionLabels, Gauge>,
     refused: Counter,
+    unencrypted: Counter,
 }
 
 /// Metrics of one peer and class, looked up once so that the hot path only touches atomics.
@@ -86,6 +87,11 @@ impl Metrics {
             "Handshakes refused by either side",
             self.refused.clone(),
         );
+        registry.register(
+            "unencrypted",
+            "Connections of other nodes without TLS, at a node that has certificates",
+            self.unencrypted.clone(),
+        );
     }
 
     /// Returns the metrics of one peer and class.
@@ -108,5 +114,10 @@ impl Metrics {
     /// Counts a refused handshake.
     pub(crate) fn count_refused(&self) {
         self.refused.inc();
+    }
+
+    /// Counts an incoming connection without TLS.
+    pub(crate) fn count_unencrypted(&self) {
+        self.unencrypted.inc();
     }
 }

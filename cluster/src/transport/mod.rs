@@ -24,7 +24,8 @@
 //! * A call returns once. Its [`Error`] states if the request may have been handled.
 //! * Each queue holds a bounded number of bytes; beyond the bound the caller gets [`Error::Full`] immediately.
 //!
-//! A connection is authenticated when it is made (`handshake`) and not encrypted afterwards: use a private network.
+//! A connection is authenticated when it is made (`handshake`). With certificates it is encrypted (`tls`); without, use a
+//! private network.
 
 mod config;
 
@@ -48,6 +49,7 @@ mod running_transport;
 mod io;
 mod sim;
 mod tcp;
+mod tls;
 
 mod metrics;
 
@@ -65,6 +67,7 @@ pub use metrics::Metrics;
 pub use response_queue::Responder;
 pub use sim::{LinkConditions, SimNetworkHandle, SimTransport};
 pub use tcp::{BindError, TcpTransport};
+pub use tls::{CertificateError, NodeCertificates, PeerTls, certificate_name};
 
 /// Sender of requests to other nodes.
 ///

@@ -176,6 +176,10 @@ impl Dialled {
                         handler.refused(peer.node, verdict);
                     }
                 }
+                Err(HandshakeError::Insecure(error)) => {
+                    shared.metrics.count_refused();
+                    shared.refusal_log.insecure(&peer.addr, &error);
+                }
                 Err(HandshakeError::Ended(ended)) => {
                     debug!(peer = %peer.node, class = %self.class, reason = %ended, "peer unreachable");
                 }
@@ -258,7 +262,7 @@ pub(crate) async fn connect(
     let socket = timeout(config.connect_timeout, shared.io.connect(addr))
         .await
         .map_err(late)?;
-    let mut socket = socket.map_err(CloseCause::Io)?;
+    let socket = socket.map_err(CloseCause::Io)?;
     // New for each connection, so that both ends recognise messages lost between two connections.
     let incarnation = random_u64(&*shared.io);
     let versions = (handshake_messages::VERSION, handshake_messages::OLDEST);
@@ -271,21 +275,21 @@ pub(crate) async fn connect(
         nonce: [0; 32],
     };
     shared.io.random(&mut hello.nonce);
-    let mut reader = FrameReader::new(socket.reader, MAX_BODY);
     let admission = |peer| session.admission(peer);
-    let shaking = handshake::dial(
-        &mut reader,
-        &mut socket.writer,
-        &hello,
-        &config.secret,
-        &admission,
-    );
-    timeout(config.handshake_timeout, shaking).await.map_err(late)??;
+    let shaking = async {
+        let secured = shared.io.secure_outgoing(socket, to).await;
+        let mut socket = secured.map_err(CloseCause::Io)?;
+        let mut reader = FrameReader::new(socket.reader, MAX_BODY);
+        let secret = &config.secret;
+        handshake::dial(&mut reader, &mut socket.writer, &hello, secret, &admission).await?;
+        Ok::<_, HandshakeError>((reader, socket.writer))
+    };
+    let (mut reader, writer) = timeout(config.handshake_timeout, shaking).await.map_err(late)??;
     // Only after the handshake: an unknown peer must not be able to announce large frames.
     reader.set_max_body(config.max_body);
     Ok(OutgoingConnection {
         reader,
-        writer: socket.writer,
+        writer,
         incarnation,
     })
 }
@@ -297,7 +301,7 @@ impl OutgoingConnection {
         for chunk in batch.finish() {
             self.writer.write_all(&chunk).await?;
         }
-        Ok(())
+        self.writer.flush().await
     }
 }
 

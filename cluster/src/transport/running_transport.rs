@@ -25,9 +25,9 @@ pub(crate) struct RunningTransport {
     pub(crate) stop: CancellationToken,
 }
 
-/// Refusals that have been logged. Each is logged once, until the other side is accepted.
+/// Refusals that have been logged, with their reasons. Each is logged once, until the other side is accepted.
 #[derive(Debug, Default)]
-pub(crate) struct RefusalLog(Mutex<BTreeSet<(String, HandshakeRefusal)>>);
+pub(crate) struct RefusalLog(Mutex<BTreeSet<(String, String)>>);
 
 // === impl RunningTransport ===
 
@@ -86,10 +86,21 @@ impl RefusalLog {
             debug!(peer = who, reason = %refusal, "handshake refused");
             return;
         }
-        let mut logged = self.0.lock();
-        if logged.len() < MAX_LOGGED && logged.insert((who.to_owned(), refusal)) {
+        if self.is_new(who, refusal.to_string()) {
             warn!(peer = who, reason = %refusal, "handshake refused");
         }
+    }
+
+    /// Logs that a connection with `who` failed because one side refused the certificate of the other one.
+    pub(crate) fn insecure(&self, who: &str, error: &rustls::Error) {
+        if self.is_new(who, error.to_string()) {
+            warn!(peer = who, reason = %error, "TLS handshake refused");
+        }
+    }
+
+    fn is_new(&self, who: &str, reason: String) -> bool {
+        let mut logged = self.0.lock();
+        logged.len() < MAX_LOGGED && logged.insert((who.to_owned(), reason))
     }
 
     /// Removes the recorded refusals of `who`, so that the next one is logged again.

@@ -1,4 +1,4 @@
-//! Transport over TCP connections.
+//! Transport over TCP connections, with TLS if the node has certificates.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::future::{self, BoxFuture};
 use parking_lot::Mutex;
 use rand::RngCore;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::endpoint::Endpoint;
 use super::io::{Acceptor, IoStream, NetworkIo};
+use super::tls::{PeerCertificate, PeerTls};
 use super::{ConnectionClass, Error, Handler, Metrics, NodeIdentity, Transport, TransportConfig};
 use crate::ids::NodeId;
 
@@ -35,7 +36,10 @@ pub enum BindError {
 }
 
 /// Network access over TCP; holds the listener until the transport starts.
-struct TcpIo(Mutex<Option<TcpListener>>);
+struct TcpIo {
+    listener: Mutex<Option<TcpListener>>,
+    tls: Option<PeerTls>,
+}
 
 // === impl TcpTransport ===
 
@@ -55,7 +59,11 @@ impl TcpTransport {
         if config.secret.is_empty() && !addr.ip().is_loopback() {
             return Err(BindError::SecretRequired(addr));
         }
-        let endpoint = Endpoint::new(config, TcpIo(Mutex::new(Some(listener))));
+        let io = TcpIo {
+            listener: Mutex::new(Some(listener)),
+            tls: config.tls.clone(),
+        };
+        let endpoint = Endpoint::new(config, io);
         Ok(TcpTransport { endpoint, addr })
     }
 
@@ -112,12 +120,34 @@ impl Transport for TcpTransport {
 
 impl NetworkIo for TcpIo {
     fn connect(&self, addr: &str) -> BoxFuture<'static, io::Result<IoStream>> {
-        let addr = addr.to_owned();
-        Box::pin(async move { socket(TcpStream::connect(&addr).await?, addr) })
+        Box::pin(connect(addr.to_owned()))
+    }
+
+    fn secure_outgoing(&self, stream: IoStream, to: NodeId) -> BoxFuture<'static, io::Result<IoStream>> {
+        let Some(tls) = self.tls.clone() else {
+            return Box::pin(future::ready(Ok(stream)));
+        };
+        Box::pin(async move {
+            let addr = stream.from.clone();
+            match tls.dial(stream, to).await? {
+                Some(stream) => Ok(stream),
+                None => connect(addr).await,
+            }
+        })
+    }
+
+    fn secure_incoming(
+        &self,
+        stream: IoStream,
+    ) -> BoxFuture<'static, io::Result<(IoStream, PeerCertificate)>> {
+        match self.tls.clone() {
+            Some(tls) => Box::pin(async move { tls.accept(stream).await }),
+            None => Box::pin(future::ready(Ok((stream, PeerCertificate::Unchecked)))),
+        }
     }
 
     fn listen(&self) -> Option<Box<dyn Acceptor>> {
-        self.0
+        self.listener
             .lock()
             .take()
             .map(|listener| Box::new(listener) as Box<dyn Acceptor>)
@@ -135,6 +165,10 @@ impl Acceptor for TcpListener {
             socket(stream, from.to_string())
         })
     }
+}
+
+async fn connect(addr: String) -> io::Result<IoStream> {
+    socket(TcpStream::connect(&addr).await?, addr)
 }
 
 fn socket(stream: TcpStream, from: String) -> io::Result<IoStream> {

@@ -18,11 +18,11 @@ use crate::proxy::Proxy;
 
 /// Log lines of WARN and above.
 #[derive(Clone, Default)]
-struct LogBuffer(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct LogBuffer(Arc<Mutex<Vec<u8>>>);
 
 impl LogBuffer {
     /// Collects what this thread logs while the guard lives.
-    fn collect(&self) -> tracing::subscriber::DefaultGuard {
+    pub(crate) fn collect(&self) -> tracing::subscriber::DefaultGuard {
         let log = self.clone();
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::WARN)
@@ -32,7 +32,7 @@ impl LogBuffer {
         tracing::subscriber::set_default(subscriber)
     }
 
-    fn lines(&self, containing: &str) -> usize {
+    pub(crate) fn lines(&self, containing: &str) -> usize {
         String::from_utf8(self.0.lock().clone())
             .unwrap()
             .lines()

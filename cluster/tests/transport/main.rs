@@ -7,3 +7,4 @@ mod memory;
 mod node;
 mod proxy;
 mod tcp;
+mod tls;

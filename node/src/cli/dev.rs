@@ -53,8 +53,10 @@ impl Dev {
         }
         let dir = config.storage.dir.clone();
         let page = config.server.web == WebPages::Chat;
+        let schemes = banner::Schemes::of(config.server.has_tls());
         let running = serve(config).await?;
         banner::dev(
+            schemes,
             running.http_addr(),
             running.protocol_addr(StreamProtocol::Mqtt),
             &dir,

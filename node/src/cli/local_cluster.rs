@@ -55,6 +55,8 @@ struct ClusterPlan {
     between: String,
     /// Address at which other nodes reach the node.
     advertised: String,
+    /// Address for probes: `https://` is before it if the nodes have a certificate.
+    probed: String,
     /// Set if the node has data from an earlier run.
     known: bool,
 }
@@ -100,7 +102,13 @@ impl LocalCluster {
         std::fs::rename(&unfinished, &state)?;
         let https: Vec<_> = plans.iter().map(|plan| plan.http.clone()).collect();
         let mqtts: Vec<_> = plans.iter().map(|plan| plan.mqtt.clone()).collect();
-        banner::cluster(&https, &mqtts, &self.data.display().to_string(), page);
+        banner::cluster(
+            self.schemes(),
+            &https,
+            &mqtts,
+            &self.data.display().to_string(),
+            page,
+        );
 
         tokio::select! {
             () = watch(&mut processes, &plans) => {}
@@ -108,6 +116,12 @@ impl LocalCluster {
         }
         shutdown::or_again(stop(processes)).await;
         Ok(())
+    }
+
+    /// Returns the schemes of the nodes' URLs.
+    fn schemes(&self) -> banner::Schemes {
+        let has_tls = self.set.set.iter().any(|(key, _)| key == "server.tls_cert_file");
+        banner::Schemes::of(has_tls)
     }
 
     fn plans(&self, data: &Path) -> Vec<ClusterPlan> {
@@ -118,9 +132,15 @@ impl LocalCluster {
             .map(|id| {
                 let dir = data.join(format!("node-{id}"));
                 let known = dir.join("data").exists();
+                let http = format!("127.0.0.1:{}", self.http_base.saturating_add(id - 1));
+                let probed = match self.schemes().http {
+                    "https" => format!("https://{http}"),
+                    _ => http.clone(),
+                };
                 ClusterPlan {
                     id: usize::from(id),
-                    http: format!("127.0.0.1:{}", self.http_base.saturating_add(id - 1)),
+                    http,
+                    probed,
                     mqtt: format!("127.0.0.1:{}", mqtt.saturating_add(id - 1)),
                     between: format!("127.0.0.1:{}", between.saturating_add(id - 1)),
                     advertised: format!("127.0.0.1:{}", advertised.saturating_add(id - 1)),
@@ -142,10 +162,11 @@ impl LocalCluster {
             .take(count)
             .map(|other| other.advertised.as_str())
             .collect();
+        let scheme = self.schemes().http;
         let web_nodes: Vec<_> = plans
             .iter()
             .filter(|other| other.id != plan.id)
-            .map(|other| format!("http://{}", other.http))
+            .map(|other| format!("{scheme}://{}", other.http))
             .collect();
         let mut settings = json!({
             "server": { "listen": plan.http, "admin": "", "web": "chat", "web_nodes": web_nodes },
@@ -254,7 +275,7 @@ async fn wait_until(
 
 /// Returns `true` if the node has joined, with the id of its directory.
 async fn knows_itself(plan: &ClusterPlan) -> bool {
-    match probe::get(&plan.http, "/v1/cluster").await {
+    match probe::get(&plan.probed, "/v1/cluster").await {
         Some(answer) => serde_json::from_str::<Value>(&answer.body)
             .is_ok_and(|status| status["node"].as_u64() == Some(plan.id as u64)),
         None => false,
@@ -263,14 +284,16 @@ async fn knows_itself(plan: &ClusterPlan) -> bool {
 
 /// Returns `true` if the node is ready and sees all other nodes.
 async fn is_ready(plan: &ClusterPlan, nodes: usize) -> bool {
-    let ready = probe::get(&plan.http, "/readyz")
+    let ready = probe::get(&plan.probed, "/readyz")
         .await
         .is_some_and(|answer| answer.status == 200);
     ready
-        && probe::get(&plan.http, "/v1/cluster").await.is_some_and(|answer| {
-            serde_json::from_str::<Value>(&answer.body)
-                .is_ok_and(|status| status["nodes"].as_array().is_some_and(|seen| seen.len() == nodes))
-        })
+        && probe::get(&plan.probed, "/v1/cluster")
+            .await
+            .is_some_and(|answer| {
+                serde_json::from_str::<Value>(&answer.body)
+                    .is_ok_and(|status| status["nodes"].as_array().is_some_and(|seen| seen.len() == nodes))
+            })
 }
 
 /// Reports nodes that exit, and never returns. The cluster continues without them, and they can be started by hand.

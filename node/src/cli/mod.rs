@@ -1,6 +1,7 @@
 //! Command line of the `rookery` program.
 
 mod banner;
+mod certs;
 mod children;
 mod completions;
 mod ctl;
@@ -53,6 +54,8 @@ enum Command {
     Completions(completions::Completions),
     /// Writes the man pages of all commands.
     Man(man::Man),
+    /// Makes the certificates for TLS between nodes, and shows any certificate.
+    Certs(certs::Certs),
 }
 
 /// Settings given on the command line.
@@ -78,6 +81,9 @@ pub enum Error {
     /// The chat client was refused by the server.
     #[error("{0}")]
     Chat(String),
+    /// A certificate could not be made or read.
+    #[error("{0}")]
+    Certificate(String),
     /// A file or terminal operation failed.
     #[error("{0}")]
     Io(#[from] std::io::Error),
@@ -102,6 +108,8 @@ impl Cli {
             Command::Ctl(ctl) => return ctl.run().await,
             Command::Completions(completions) => completions.print::<Cli>().map_err(Error::Io),
             Command::Man(man) => man.write::<Cli>().map_err(Error::Io),
+            Command::Ctl(ctl) => ctl.run().await,
+            Command::Certs(certs) => certs.run(),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,
@@ -119,7 +127,7 @@ impl Error {
     /// Returns the exit code, one of [`EXIT_CODES`]. Wrong arguments end with 2 before any command runs.
     fn exit_code(&self) -> u8 {
         match self {
-            Error::Start(_) | Error::Children(_) | Error::Chat(_) | Error::Io(_) => 1,
+            Error::Start(_) | Error::Children(_) | Error::Chat(_) | Error::Certificate(_) | Error::Io(_) => 1,
             // EX_USAGE of sysexits.h: a restart does not help, the caller has to fix the configuration.
             Error::Config(_) => 64,
         }

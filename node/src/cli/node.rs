@@ -39,6 +39,7 @@ impl NodeArgs {
     pub(super) async fn run(self) -> Result<(), Error> {
         let with_parent = self.with_parent;
         let config = self.into_config()?;
+        shutdown::outlive_reload();
         let accepts_older = config.accept_older_disks;
         let running = serve(config).await?;
         if accepts_older {

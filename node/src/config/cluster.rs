@@ -15,6 +15,12 @@ section! {
         advertise: String = String::new(),
         /// Secret shared by all nodes. Required unless listen is a loopback address.
         secret: SecretString = SecretString::default(),
+        /// Directory with tls.crt and tls.key, the certificate of this node for TLS between nodes, and ca.crt, the
+        /// authorities of all nodes; `rookery certs` makes it. The files are read again as those of the clients. Empty:
+        /// no TLS.
+        tls_dir: String = String::new(),
+        /// Refuse other nodes without TLS. Off while a cluster changes to TLS, node by node.
+        tls_required: bool = false,
         /// Failure domain, such as a rack or zone. Replicas of a shard are placed in different zones if possible.
         /// Empty: the node is a zone of its own.
         zone: String = String::new(),
@@ -58,6 +64,9 @@ impl ClusterConfig {
                 );
             }
             Ok(_) => {}
+        }
+        if self.tls_required && self.tls_dir.is_empty() {
+            problems.add("cluster.tls_dir", "is required by cluster.tls_required");
         }
         for seed in &self.seeds {
             if !seed.contains(':') {

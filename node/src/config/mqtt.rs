@@ -7,7 +7,8 @@ use super::units::HumanDuration;
 section! {
     /// Gateway for clients of MQTT 3.1.1 and 5. docs/mqtt.md describes it.
     pub struct MqttConfig {
-        /// Address of the TCP listener, without TLS, such as 127.0.0.1:1883. Empty: no such listener.
+        /// Address of the TCP listener, such as 127.0.0.1:1883; with TLS if the server has a certificate. Empty: no
+        /// such listener.
         listen: String = String::new(),
         /// Path of the WebSocket. Empty: no such endpoint.
         path: String = "/mqtt".to_owned(),

@@ -19,10 +19,15 @@ pub enum WebPages {
 }
 
 section! {
-    /// Listeners of HTTP: one for clients, with WebSocket, and one for operators. A proxy in front terminates TLS.
+    /// Listeners of HTTP: one for clients, with WebSocket and with TLS if a certificate is set, and one for operators.
     pub struct ServerConfig {
         /// Address and port for clients. Port 0 selects a free port.
         listen: String = "127.0.0.1:8080".to_owned(),
+        /// File (PEM) with the certificate of the ports for clients, MQTT included, and those that link it to an authority.
+        /// It is read again within 10 s of a change, and at SIGHUP; open connections stay. Empty: no TLS.
+        tls_cert_file: String = String::new(),
+        /// File (PEM) with the key of that certificate.
+        tls_key_file: String = String::new(),
         /// Threads that serve clients; 0: one per processor. Conversations have an eighth as many of their own, replication
         /// a quarter (at least two).
         threads: usize = 0,
@@ -58,6 +63,12 @@ section! {
 // === impl ServerConfig ===
 
 impl ServerConfig {
+    /// Returns `true` if the ports for clients speak TLS.
+    #[must_use]
+    pub fn has_tls(&self) -> bool {
+        !self.tls_cert_file.is_empty()
+    }
+
     /// Adds every invalid value to `problems`.
     pub(super) fn check(&self, problems: &mut Problems, dev_tokens: bool) {
         if self.listen.parse::<SocketAddr>().is_err() {
@@ -74,6 +85,12 @@ impl ServerConfig {
             problems.add(
                 "server.admin",
                 "must be an address and a port, like 127.0.0.1:8079",
+            );
+        }
+        if self.tls_cert_file.is_empty() != self.tls_key_file.is_empty() {
+            problems.add(
+                "server.tls_key_file",
+                "a certificate and its key are set together",
             );
         }
         problems.at_least(

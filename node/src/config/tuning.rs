@@ -57,6 +57,9 @@ section! {
         unacked_sends: Option<usize> = None,
         /// A client that must resync twice within this time is disconnected (4010).
         slow_again: HumanDuration = HumanDuration::secs(30),
+        /// Interval at which a node checks its certificates for changes. A look costs nothing, and a certificate that was
+        /// replaced because its key is known to others should be used soon.
+        certificate_interval: HumanDuration = HumanDuration::secs(10),
         /// Address of the line echo over TCP, in builds with the feature `conformance`; empty without one.
         line_echo_listen: String = String::new(),
         /// Serves a topic tree in memory at `mqtt.listen`, in builds with the feature `conformance` and with development

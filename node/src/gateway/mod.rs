@@ -1,7 +1,7 @@
 //! Gateway: HTTP and WebSocket on one port for clients, and HTTP on another one for operators.
 //!
-//! Path of a connection: `server` (listener, threads, routes) → [`connection`] (socket options), [`connection_limit`]
-//! (client permits) and `unserved` (eviction order) → [`admission`], [`unauthenticated`] and [`crate::auth`] (access
+//! Path of a connection: `server` (listener, threads, routes) → [`connection`] (socket options), `client_stream` (TLS),
+//! [`connection_limit`] (client permits) and `unserved` (eviction order) → [`admission`], [`unauthenticated`] and [`crate::auth`] (access
 //! checks) → [`websocket`] (the native transport), `sse` or `long_poll` (receive only), or `rest`. Protocols with a port of their own: `tcp`.
 //!
 //! Gateways translate other protocols around the same sessions: `cable`, `socketio`, `mqtt`. `native_command`,
@@ -48,6 +48,7 @@ mod admission;
 mod api;
 mod asyncapi;
 mod cable;
+mod client_stream;
 mod connection;
 pub mod connection_limit;
 mod description;

@@ -5,12 +5,12 @@
 //! handle that can close it.
 
 use std::convert::Infallible;
-use std::future::ready;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_http::error::DispatchError;
 use actix_http::{HttpService, Protocol};
 use actix_server::ServerBuilder;
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, map_config};
@@ -19,14 +19,14 @@ use actix_web::middleware::from_fn;
 use actix_web::rt::net::TcpStream;
 use actix_web::{App, Error, web};
 use cluster::Cluster;
-use futures::FutureExt;
 use socket2::{Domain, Socket, Type};
+use tokio_rustls::TlsAcceptor;
 use utoipa_actix_web::AppExt;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::api::Api;
 use super::cable::{self, PingWheel};
-use super::connection::Io;
+use super::client_stream::{ClientHandshake, ClientStream};
 use super::connection_limit::{ConnectionLimiter, refuse_overflow};
 #[cfg(feature = "conformance")]
 use super::mqtt::FreeTopics;
@@ -49,6 +49,7 @@ use crate::session::{AdmissionControl, SessionRegistry, UserRates};
 use crate::shard_client::ShardClient;
 use crate::subscription::SubscriptionManager;
 use crate::telemetry::metrics::{MetricsRegistry, ServerMetrics};
+use crate::tls::{CertificateMetrics, ClientTls};
 
 /// Connections that the kernel queues before they are accepted: all clients of a failed node may come at once.
 const BACKLOG: i32 = 4_096;
@@ -78,6 +79,9 @@ pub struct GatewayDeps {
     pub greetings: UnauthenticatedConnections,
     pub metrics: ServerMetrics,
     pub figures: MetricsRegistry,
+    /// TLS of every listener; `None` without a certificate.
+    pub tls: Option<ClientTls>,
+    pub certificates: CertificateMetrics,
 }
 
 /// Bound listeners of a node.
@@ -132,6 +136,7 @@ pub fn serve(parts: GatewayDeps, listeners: Listeners) -> std::io::Result<Runnin
     let addr = listener.local_addr()?;
     // Created outside of the factory closure, which runs once per thread: the rates of an address are those of the
     // node.
+    let handshake = parts.handshake(ClientTls::http);
     let logins = web::Data::new(LoginRates::new(&parts.config.tuning));
     let key_rates = web::Data::new(KeyRates::new(parts.config.tuning.api_key_items_per_second));
     let engines = web::Data::new(EngineTable::new(
@@ -216,15 +221,21 @@ pub fn serve(parts: GatewayDeps, listeners: Listeners) -> std::io::Result<Runnin
             // Beyond this, frames stay in the outbound queue, where the slow-consumer policy applies.
             .h1_write_buffer_size(8_192)
             .local_addr(addr)
-            .on_connect_ext(|io: &Io, extensions: &mut Extensions| io.promote(extensions))
+            .on_connect_ext(|stream: &ClientStream, extensions: &mut Extensions| {
+                stream.io().promote(extensions);
+            })
             .finish(map_config(
                 app.into_factory().map_err(|error: Error| error.error_response()),
                 |()| AppConfig::default(),
             ));
+        let handshake = handshake.clone();
         fn_service(move |stream: TcpStream| {
-            let io = thread.accept(stream);
+            let (io, handshake) = (thread.accept(stream), handshake.clone());
             let peer = io.peer();
-            ready(Ok((io, Protocol::Http1, peer)))
+            async move {
+                let stream = handshake.perform(io).await.map_err(DispatchError::Io)?;
+                Ok((stream, Protocol::Http1, peer))
+            }
         })
         .and_then(http)
     })?;
@@ -239,15 +250,36 @@ fn listen_tcp<P: TcpProtocol>(
     protocol: P,
 ) -> std::io::Result<ServerBuilder> {
     let (parts, stopping) = (parts.clone(), server.graceful_shutdown_signal());
+    let handshake = parts.handshake(ClientTls::stream);
     server.listen(name, listener, move || {
         let thread = WorkerThread::current(&parts);
         let (protocol, greetings) = (protocol.clone(), parts.greetings.clone());
-        let stopping = stopping.clone();
+        let (stopping, handshake) = (stopping.clone(), handshake.clone());
         fn_service(move |stream: TcpStream| {
-            let (io, stopping) = (thread.accept(stream), stopping.clone());
-            let stopping = async move { stopping.notified().await };
+            let (io, handshake) = (thread.accept(stream), handshake.clone());
+            let (stopping, protocol) = (stopping.clone(), protocol.clone());
             let (worker, greetings) = (thread.worker.clone(), greetings.clone());
-            serve_connection(io, worker, greetings, protocol.clone(), stopping).map(Ok::<(), Infallible>)
+            async move {
+                let stopping = async move { stopping.notified().await };
+                // A handshake that failed is counted, and has nobody to answer to.
+                if let Ok(stream) = handshake.perform(io).await {
+                    serve_connection(stream, worker, greetings, protocol, stopping).await;
+                }
+                Ok::<(), Infallible>(())
+            }
         })
     })
+}
+
+// === impl GatewayDeps ===
+
+impl GatewayDeps {
+    /// Returns the handshake of a listener, with this acceptor of TLS.
+    fn handshake(&self, acceptor: impl Fn(&ClientTls) -> TlsAcceptor) -> ClientHandshake {
+        ClientHandshake {
+            acceptor: self.tls.as_ref().map(acceptor),
+            timeout: self.config.tuning.request_timeout.0,
+            metrics: self.certificates.clone(),
+        }
+    }
 }

@@ -13,6 +13,9 @@ pub enum Error {
     /// The listener for other nodes cannot be bound.
     #[error("cluster.listen {listen}: {reason}")]
     Transport { listen: String, reason: String },
+    /// A certificate cannot be used.
+    #[error("{setting}: {reason}")]
+    Certificate { setting: &'static str, reason: String },
     /// The cluster member could not start.
     #[error("{0}")]
     Cluster(#[from] cluster::Error),

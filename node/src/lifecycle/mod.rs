@@ -8,6 +8,7 @@
 
 pub mod shutdown;
 
+mod certificates;
 mod error;
 mod parts;
 mod patience;
@@ -23,11 +24,12 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use actix_web::dev::ServerHandle;
-use cluster::transport::{BindError, ClusterSecret, TcpTransport, TransportConfig};
+use cluster::transport::{BindError, ClusterSecret, PeerTls, TcpTransport, TransportConfig};
 use cluster::{Cluster, ClusterClock};
 use storage::Store;
 use tokio::sync::oneshot;
 
+use self::certificates::Certificates;
 use self::patience::{Patience, is_address_held};
 use self::threads::{ActorRuntime, ClusterRuntime};
 use self::upkeep::{measure_space, tidy_up, watch_majority};
@@ -80,6 +82,11 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     let config = Arc::new(config);
     // First of all: a node without files for clients must not touch its data directory.
     let budget = divide_files(&config)?;
+    let Certificates {
+        clients: tls,
+        peers,
+        watch: certificates,
+    } = Certificates::open(&config)?;
     // Three missed polls: after that, an unknown key id may belong to a key that has not arrived here.
     let keys = Arc::new(KeyringCache::new(config.tuning.key_poll_interval.0 * 3));
     let clock = clock();
@@ -127,7 +134,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     service.serve_forwarded(forwarder.clone());
     let api_keys = ApiKeys::new(service.conversations());
     service.serve_api_keys(api_keys.clone());
-    let (cluster, transport) = start_cluster(&config, &raft, &store, &service, clock).await?;
+    let (cluster, transport) = start_cluster(&config, &raft, &store, &service, (clock, peers)).await?;
     // From here on commands reach shard owners. The gateway starts below, so no client command comes earlier.
     service.join(cluster.clone());
     sessions.join(cluster.clone());
@@ -162,6 +169,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         login.register(registry);
         devices.register(registry);
         ended.register(registry);
+        certificates.metrics().register(registry);
     });
     let admin = NodeAdmin::new(NodeAdminDeps {
         cluster: cluster.clone(),
@@ -195,6 +203,8 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         greetings,
         metrics,
         figures,
+        tls,
+        certificates: certificates.metrics(),
     };
     #[cfg(test)]
     let gateway_deps = parts.clone();
@@ -217,7 +227,8 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         store.clone(),
         config.storage.compaction_interval.0,
     );
-    let upkeep = futures::future::join3(tidy_up, measure_space(store.clone()), admin.measure());
+    let renewal = certificates.run(config.tuning.certificate_interval.0);
+    let upkeep = futures::future::join4(tidy_up, measure_space(store.clone()), admin.measure(), renewal);
     let tidy = raft.handle().spawn(async {
         upkeep.await;
     });
@@ -352,7 +363,7 @@ async fn start_cluster(
     raft: &ClusterRuntime,
     store: &Store,
     service: &ChatService,
-    clock: ClusterClock,
+    (clock, tls): (ClusterClock, Option<PeerTls>),
 ) -> Result<(Cluster, cluster::transport::Metrics), Error> {
     let mut member = cluster::Config {
         clock,
@@ -362,6 +373,7 @@ async fn start_cluster(
     let transport_config = TransportConfig {
         listen: listen.clone(),
         secret: ClusterSecret::from(config.cluster.secret.0.as_str()),
+        tls,
         ..TransportConfig::default()
     };
     let (store, service) = (store.clone(), service.service());

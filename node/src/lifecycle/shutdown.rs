@@ -24,6 +24,13 @@ pub async fn requested() {
     }
 }
 
+/// Keeps SIGHUP from ending the process: it is the request to read certificates again, also to a node that has none.
+pub fn outlive_reload() {
+    if let Err(error) = signal(SignalKind::hangup()) {
+        tracing::warn!(%error, "SIGHUP cannot be received, and ends this process");
+    }
+}
+
 /// Resolves when standard input ends: a parent process closes it to stop its child, or the system does after the
 /// parent's death.
 pub async fn parent_gone() {

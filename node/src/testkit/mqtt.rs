@@ -9,11 +9,11 @@ use tokio::net::TcpStream;
 
 use super::mqtt_connect::MqttConnect;
 use super::mqtt_packet::{MqttPacket, behind_length, mqtt_packet, put, text, whole_packet};
-use super::{Node, StreamProtocol, within};
+use super::{ByteStream, Node, StreamProtocol, within};
 
 /// Open connection of one client.
 pub struct MqttClient {
-    stream: TcpStream,
+    stream: Box<dyn ByteStream>,
     buffer: Vec<u8>,
     /// Packets that were passed over while another one was awaited.
     passed: VecDeque<MqttPacket>,
@@ -37,8 +37,13 @@ pub struct MqttMessage {
 impl MqttClient {
     /// Opens a connection that has sent nothing.
     pub async fn open(addr: SocketAddr) -> MqttClient {
+        MqttClient::over(TcpStream::connect(addr).await.unwrap())
+    }
+
+    /// Begins with a connection that has sent nothing.
+    pub fn over(stream: impl ByteStream + 'static) -> MqttClient {
         MqttClient {
-            stream: TcpStream::connect(addr).await.unwrap(),
+            stream: Box::new(stream),
             buffer: Vec::new(),
             passed: VecDeque::new(),
             is_v5: false,
@@ -53,12 +58,17 @@ impl MqttClient {
 
     /// Opens a connection to a listener and sends CONNECT. Returns the body of CONNACK.
     pub async fn connect_at(addr: SocketAddr, connect: &MqttConnect) -> (MqttClient, Vec<u8>) {
-        let mut client = MqttClient::open(addr).await;
+        MqttClient::open(addr).await.introduced(connect).await
+    }
+
+    /// Sends CONNECT. Returns the body of CONNACK.
+    pub async fn introduced(mut self, connect: &MqttConnect) -> (MqttClient, Vec<u8>) {
+        let client = &mut self;
         client.is_v5 = connect.level == 5;
         client.send(&connect.bytes()).await;
         let connack = client.next().await;
         assert_eq!(connack.first, 0x20, "{connack:?}");
-        (client, connack.body)
+        (self, connack.body)
     }
 
     /// Opens a connection that the server accepts. Returns the session present flag.
@@ -77,6 +87,7 @@ impl MqttClient {
     /// Sends bytes unchanged. A connection that the server has closed is no error here.
     pub async fn send(&mut self, bytes: &[u8]) {
         let _closed = self.stream.write_all(bytes).await;
+        let _closed = self.stream.flush().await;
     }
 
     /// Publishes a command, and returns the packet id.

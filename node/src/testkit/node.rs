@@ -36,13 +36,19 @@ impl Node {
         let log = LogCapture::start();
         let mut config = config(dir.path());
         change(&mut config);
+        let has_tls = config.server.has_tls();
         let running = start(config).await.unwrap();
         let node = Node {
             _log: log,
             running,
             dir,
         };
-        node.ready().await;
+        if has_tls {
+            let cluster = node.running.cluster();
+            eventually("the node is ready", async || cluster.ready().is_ok()).await;
+        } else {
+            node.ready().await;
+        }
         node
     }
 

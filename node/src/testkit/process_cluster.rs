@@ -41,6 +41,8 @@ struct NodeProcess {
     addr: SocketAddr,
     mqtt: SocketAddr,
     dir: PathBuf,
+    /// Settings of this node, as environment variables.
+    settings: Vec<(String, String)>,
     process: Option<ProcessGuard>,
 }
 
@@ -78,6 +80,7 @@ impl ProcessCluster {
                 addr: *http,
                 mqtt,
                 dir,
+                settings: Vec::new(),
                 process: None,
             };
             node.start(&cluster.settings);
@@ -95,11 +98,12 @@ impl ProcessCluster {
 
     /// Adds settings for nodes that are started from now on.
     pub fn set(&mut self, settings: &[(&str, &str)]) {
-        let variables = settings.iter().map(|(key, value)| {
-            let name = key.replace('.', "__").to_uppercase();
-            (format!("ROOKERY_{name}"), (*value).to_owned())
-        });
-        self.settings.extend(variables);
+        self.settings.extend(variables(settings));
+    }
+
+    /// Adds settings for one node, from its next start on.
+    pub fn set_at(&mut self, at: usize, settings: &[(&str, &str)]) {
+        self.nodes[at].settings.extend(variables(settings));
     }
 
     /// Returns the address for a node's clients.
@@ -175,7 +179,6 @@ impl ProcessCluster {
     }
 
     /// Returns a node's id in the cluster.
-    #[cfg(feature = "clock-file")]
     pub fn id(&self, at: usize) -> u64 {
         self.nodes[at].id
     }
@@ -234,6 +237,14 @@ impl ProcessCluster {
     }
 }
 
+/// Returns environment variables for settings, each by its section and key.
+fn variables(settings: &[(&str, &str)]) -> impl Iterator<Item = (String, String)> {
+    settings.iter().map(|(key, value)| {
+        let name = key.replace('.', "__").to_uppercase();
+        (format!("ROOKERY_{name}"), (*value).to_owned())
+    })
+}
+
 /// Ends the processes of a failed test, and prints the last lines of their logs.
 impl Drop for ProcessCluster {
     fn drop(&mut self) {
@@ -262,7 +273,12 @@ impl NodeProcess {
             .args(["node", "--config"])
             .arg(self.dir.join("node.toml"))
             .env("ROOKERY_CLOCK_FILE", self.clock_file())
-            .envs(settings.iter().map(|(name, value)| (name, value)))
+            .envs(
+                settings
+                    .iter()
+                    .chain(&self.settings)
+                    .map(|(name, value)| (name, value)),
+            )
             .stderr(log)
             .spawn()
             .unwrap();

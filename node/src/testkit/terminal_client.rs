@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::process::{ChildStdin, Stdio};
+use std::process::{ChildStdin, Command, Stdio};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -21,10 +21,15 @@ pub struct TerminalClient {
 impl TerminalClient {
     /// Starts the client, which tries the nodes in this order.
     pub fn start(user: &str, nodes: &[SocketAddr]) -> TerminalClient {
-        let mut command = program();
+        let urls: Vec<_> = nodes.iter().map(|node| format!("ws://{node}")).collect();
+        TerminalClient::with(user, &urls, program())
+    }
+
+    /// Starts the client at these URLs, as a command of the program with an environment.
+    pub fn with(user: &str, urls: &[String], mut command: Command) -> TerminalClient {
         command.args(["chat", "--user", user]);
-        for node in nodes {
-            command.arg("--url").arg(format!("ws://{node}"));
+        for url in urls {
+            command.args(["--url", url]);
         }
         let mut process = command
             .stdin(Stdio::piped())

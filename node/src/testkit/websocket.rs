@@ -6,8 +6,8 @@ use std::ops::Range;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpSocket;
 
 use super::{TEXT, masked, within};
 
@@ -16,11 +16,16 @@ const STALL: Duration = Duration::from_secs(1);
 
 /// Open WebSocket, or a refused upgrade.
 pub struct Client {
-    stream: TcpStream,
+    stream: Box<dyn ByteStream>,
     buffer: Vec<u8>,
     /// The head of the response to the upgrade.
     pub head: String,
 }
+
+/// Connection to a server, by TCP or by TLS.
+pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
 
 /// Frame from the server, or the end of the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,12 +81,27 @@ impl Client {
         if let Some(bytes) = receive_buffer {
             socket.set_recv_buffer_size(bytes).unwrap();
         }
-        let mut stream = socket.connect(addr).await.ok()?;
+        let stream = socket.connect(addr).await.ok()?;
+        Client::upgrade_over(Box::new(stream), path, headers).await
+    }
+
+    /// Opens a WebSocket over a connection, which the server has to accept.
+    pub async fn over(stream: impl ByteStream + 'static) -> Client {
+        let headers = "Sec-WebSocket-Protocol: chat.v1.json\r\n";
+        let upgrade = Client::upgrade_over(Box::new(stream), "/v1/ws", headers);
+        let client = within("an upgrade is answered", upgrade).await;
+        let client = client.expect("the head of a response");
+        assert!(client.head.starts_with("HTTP/1.1 101"), "{}", client.head);
+        client
+    }
+
+    async fn upgrade_over(mut stream: Box<dyn ByteStream>, path: &str, headers: &str) -> Option<Client> {
         let head = format!(
             "GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
         );
         stream.write_all(head.as_bytes()).await.ok()?;
+        stream.flush().await.ok()?;
         let mut client = Client {
             stream,
             buffer: Vec::new(),
@@ -106,6 +126,7 @@ impl Client {
     /// Sends bytes unchanged. A connection that the server has closed is no error here.
     pub async fn raw(&mut self, bytes: &[u8]) {
         let _closed = self.stream.write_all(bytes).await;
+        let _closed = self.stream.flush().await;
     }
 
     /// Sends bytes until the server takes none for a while, and returns how many it has taken. Nothing else may be sent

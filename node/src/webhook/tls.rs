@@ -7,14 +7,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::UnusableSecret;
+use crate::tls::{provider, system_roots};
 
 /// TLS configuration for receivers.
 #[derive(Clone)]
@@ -25,11 +26,7 @@ pub(super) struct Tls(TlsConnector);
 impl Tls {
     /// Trusts the authorities of the system and, if `ca_file` is not empty, those in the file.
     pub(super) fn trusting(ca_file: &str) -> Result<Tls, UnusableSecret> {
-        let mut roots = RootCertStore::empty();
-        // Unreadable system certificates are skipped: the failure shows at a receiver that needs one, not at every
-        // start.
-        let found = rustls_native_certs::load_native_certs();
-        let (_usable, _useless) = roots.add_parsable_certificates(found.certs);
+        let mut roots = system_roots();
         if !ca_file.is_empty() {
             for certificate in read(ca_file)? {
                 let added = roots.add(certificate);
@@ -41,7 +38,7 @@ impl Tls {
                 "the system has no trusted certificate authorities: install them, or set a file of them",
             ));
         }
-        let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        let config = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(|error| UnusableSecret::from(error.to_string()))?;
         let mut config = config.with_root_certificates(roots).with_no_client_auth();

@@ -44,6 +44,7 @@ mod socketio_poll;
 mod sse;
 #[cfg(feature = "conformance")]
 mod tcp;
+mod tls;
 mod tokens;
 mod unread;
 mod words;

@@ -1,11 +1,12 @@
 //! Names of metrics in the documents, the alerts and the catalogue of errors: each is one that a node shows, and each
 //! alert has its section.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
 
-use node::testkit::{SecretString, TestCluster, WEBHOOK_SECRET};
+use node::testkit::{SecretString, TestCertificates, TestCluster, WEBHOOK_SECRET};
 
 /// Fields of `GET /v1/cluster` that documents name without the prefix of the metrics.
 const FIELDS: [&str; 4] = ["clock_skew_ms", "clock_wrong", "feature_level", "map_version"];
@@ -65,7 +66,12 @@ fn is_metric(word: &str) -> bool {
 
 #[tokio::test]
 async fn every_documented_metric_exists() {
+    let certificates = TestCertificates::new();
+    let number = Cell::new(0);
     let cluster = TestCluster::with(|config| {
+        number.set(number.get() + 1);
+        config.cluster.tls_dir = certificates.node_dir(number.get()).display().to_string();
+        config.cluster.tls_required = true;
         // Counts posts to a service that nobody runs: no message is sent here.
         config.webhook.url = "http://127.0.0.1:9/".to_owned();
         config.webhook.secret = SecretString(WEBHOOK_SECRET.to_owned());

@@ -23,3 +23,4 @@ mod room;
 mod server_api;
 mod state;
 mod terminal_client;
+mod tls;

@@ -48,7 +48,16 @@ async fn shake_if(
         result
     };
     let accepting = async {
-        let hello = accept(&mut ar, &mut aw, acceptor, [4; NONCE], &secrets.1, &admits.1).await?;
+        let hello = accept(
+            &mut ar,
+            &mut aw,
+            acceptor,
+            [4; NONCE],
+            &secrets.1,
+            &PeerCertificate::Unchecked,
+            &admits.1,
+        )
+        .await?;
         welcome(&mut aw).await?;
         Ok(hello)
     };
@@ -91,9 +100,15 @@ async fn dialler_without_the_secret_is_refused_by_the_acceptor() {
     let secret = ClusterSecret::from("s");
     let (answer, accepted) = tokio::join!(
         rogue,
-        accept(&mut ar, &mut aw, TWO, [4; NONCE], &secret, &|_| {
-            PeerAdmission::Admitted
-        })
+        accept(
+            &mut ar,
+            &mut aw,
+            TWO,
+            [4; NONCE],
+            &secret,
+            &PeerCertificate::Unchecked,
+            &|_| { PeerAdmission::Admitted }
+        )
     );
     assert_eq!(refusal(answer), HandshakeRefusal::Secret);
     assert_eq!(refusal(accepted), HandshakeRefusal::Secret);
@@ -186,7 +201,15 @@ async fn a_node_below_the_level_learns_of_its_refusal() {
         }
     };
     let dialling = dial(&mut dr, &mut dw, &hello, &secret, &|_| PeerAdmission::Admitted);
-    let accepting = accept(&mut ar, &mut aw, TWO, [4; NONCE], &secret, &admission);
+    let accepting = accept(
+        &mut ar,
+        &mut aw,
+        TWO,
+        [4; NONCE],
+        &secret,
+        &PeerCertificate::Unchecked,
+        &admission,
+    );
     let (dialled, accepted) = tokio::join!(dialling, accepting);
     assert!(
         matches!(

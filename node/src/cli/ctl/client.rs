@@ -11,9 +11,9 @@ use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::net::TcpStream;
 
 use super::failure::Failure;
+use crate::cli::probe;
 use crate::config::{AdminToken, SecretString};
 
 /// Maximum size of an answer: an overview of hundreds of nodes and shards is far below.
@@ -48,10 +48,12 @@ enum Lost {
 /// Checks that an address is one of a node itself, and returns it without a slash at its end.
 pub(super) fn http_url(text: &str) -> Result<String, String> {
     let url = text.strip_suffix('/').unwrap_or(text);
-    match url.strip_prefix("http://") {
+    match url
+        .strip_prefix("http://")
+        .or_else(|| url.strip_prefix("https://"))
+    {
         Some(host) if !host.is_empty() && !host.contains(['/', '?', '#', '@']) => Ok(url.to_owned()),
-        // A proxy with TLS answers for some node, and not for the one that is meant.
-        _ => Err("expected http://HOST:PORT, the address of the node itself".to_owned()),
+        _ => Err("expected http://HOST:PORT or https://HOST:PORT, the address of the node itself".to_owned()),
     }
 }
 
@@ -139,15 +141,14 @@ impl AdminClient {
         path: &str,
         body: Option<&Value>,
     ) -> Result<(u16, Bytes), Lost> {
-        let host = url.trim_start_matches("http://");
-        let connecting = tokio::time::timeout(self.timeout, TcpStream::connect(with_port(host)));
+        let connecting = tokio::time::timeout(self.timeout, probe::connect(url));
         let Ok(Ok(stream)) = connecting.await else {
             return Err(Lost::Unsent);
         };
         let mut request = Request::builder()
             .method(method)
             .uri(path)
-            .header(HOST, host)
+            .header(HOST, probe::host(url))
             .header(USER_AGENT, concat!("rookery-ctl/", env!("CARGO_PKG_VERSION")))
             .header(ACCEPT, "application/json")
             .header(CONNECTION, "close");
@@ -174,18 +175,6 @@ impl AdminClient {
         };
         let answered = tokio::time::timeout(self.timeout, answering).await;
         answered.unwrap_or(Err(Lost::Sent))
-    }
-}
-
-/// Returns a host with its port. The port of HTTP may be left out; an address of IPv6 ends with its bracket then.
-fn with_port(host: &str) -> String {
-    let has_port = host
-        .rsplit_once(':')
-        .is_some_and(|(_, port)| !port.ends_with(']'));
-    if has_port {
-        host.to_owned()
-    } else {
-        format!("{host}:80")
     }
 }
 
@@ -226,28 +215,21 @@ mod tests {
             ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
             ("http://node-1/", "http://node-1"),
             ("http://[::1]:8080", "http://[::1]:8080"),
+            (
+                "https://node-1.example.org:8443/",
+                "https://node-1.example.org:8443",
+            ),
         ] {
             assert_eq!(http_url(text).as_deref(), Ok(url));
         }
         for text in [
-            "https://chat.example.org",
+            "wss://chat.example.org",
+            "https://",
             "127.0.0.1:8080",
             "http://",
             "http://a:1/x",
         ] {
             assert!(http_url(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn the_port_of_http_may_be_left_out() {
-        for (host, expected) in [
-            ("a", "a:80"),
-            ("a:1", "a:1"),
-            ("[::1]", "[::1]:80"),
-            ("[::1]:9", "[::1]:9"),
-        ] {
-            assert_eq!(with_port(host), expected);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Connection of a raw TCP listener: reader and writer beside each other, within the limits of an HTTP connection.
+//! Connection of a TCP listener: reader and writer beside each other, within the limits of an HTTP connection.
 //!
 //! ```text
 //! accepted ── first bytes ──► client permit ──► reader ─► handler      writer ◄─ outbound queue
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{StreamHandler, TcpProtocol};
-use crate::gateway::connection::Io;
+use crate::gateway::client_stream::ClientStream;
 use crate::gateway::unauthenticated::UnauthenticatedConnections;
 use crate::gateway::websocket::{Meter, SessionOver};
 use crate::session::messages::Disconnect;
@@ -44,13 +44,13 @@ struct StreamWriter<F> {
 
 /// Serves one connection until it ends. `stopping` resolves when the node stops.
 pub(in crate::gateway) async fn serve_connection<P: TcpProtocol>(
-    mut io: Io,
+    mut stream: ClientStream,
     worker: Rc<WorkerContext>,
     greetings: UnauthenticatedConnections,
     protocol: P,
     stopping: impl Future<Output = ()>,
 ) {
-    let connection = io.connection();
+    let connection = stream.io().connection();
     let unidentified = async {
         tokio::select! {
             () = tokio::time::sleep(worker.config.tuning.auth_timeout.0) => {}
@@ -60,7 +60,7 @@ pub(in crate::gateway) async fn serve_connection<P: TcpProtocol>(
     tokio::pin!(unidentified);
     let mut bytes = Vec::with_capacity(LEAST_READ);
     let read = tokio::select! {
-        read = io.read_buf(&mut bytes) => read,
+        read = stream.read_buf(&mut bytes) => read,
         () = &mut unidentified => return,
     };
     // A permit is acquired only by a client that has sent something.
@@ -88,7 +88,7 @@ pub(in crate::gateway) async fn serve_connection<P: TcpProtocol>(
         framing,
         metrics: metrics.clone(),
     };
-    let (mut input, output) = tokio::io::split(io);
+    let (mut input, output) = tokio::io::split(stream);
     {
         let served = async {
             tokio::join!(reader.run(bytes, &mut input), async {
@@ -187,7 +187,8 @@ impl<F: Framing> StreamWriter<F> {
             self.metrics.writes.inc();
             self.metrics.frames_out.inc_by(piece.frames);
             self.metrics.bytes_out.inc_by(piece.bytes.len() as u64);
-            if output.write_all(&piece.bytes).await.is_err() {
+            // TLS may hold the last bytes back.
+            if output.write_all(&piece.bytes).await.is_err() || output.flush().await.is_err() {
                 self.link.on_unread();
                 return false;
             }

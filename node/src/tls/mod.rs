@@ -1,0 +1,25 @@
+//! TLS: certificates for clients and between nodes, renewed while connections stay open.
+//!
+//! | part | holds |
+//! |---|---|
+//! | [`ClientTls`] | certificate and protocol settings of the ports for clients |
+//! | [`CertificateWatch`] | task that reads changed files again, and their metrics |
+//! | [`CertificateInfo`] | end, names and issuer of a certificate |
+//! | [`CertificateAuthority`] | authority of the nodes' certificates, for `rookery certs` |
+//!
+//! TLS between nodes itself is in the crate `cluster` (`transport/tls`), TLS to receivers of webhooks in
+//! [`webhook`](crate::webhook). All use rustls with ring.
+
+mod authority;
+mod certificate_info;
+mod client_tls;
+mod pem_files;
+mod trust;
+mod watch;
+
+pub use authority::{CertificateAuthority, IssuedCertificate};
+pub use certificate_info::CertificateInfo;
+pub use client_tls::{ClientTls, certified_key};
+pub use pem_files::PemFiles;
+pub use trust::{AnyCertificate, provider, system_roots};
+pub use watch::{CertificateMetrics, CertificateSource, CertificateUse, CertificateWatch};
