@@ -67,6 +67,12 @@ describe("access", { timeout: 900_000 }, () => {
     await tools.nth(1).click();
     await page.locator(".members li").nth(1).waitFor();
     await look("details");
+    const outcast = page.locator(".members:not(.bans) li", { hasText: "outcast" });
+    await page.locator(".panel form input").nth(1).fill("outcast");
+    await page.locator(".panel form input").nth(1).press("Enter");
+    await outcast.locator(".member-actions .link").nth(2).click();
+    await page.locator(".bans li").waitFor();
+    await look("bans");
     await tools.nth(0).click();
     await page.locator(".panel input").fill("hello");
     await look("search");
