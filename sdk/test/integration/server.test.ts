@@ -41,7 +41,7 @@ describe("a back end", { timeout: 300_000 }, () => {
     const pem = privateKey.export({ type: "pkcs8", format: "pem" }).toString();
     await withNode(
       (url) => signIn(url, { algorithm: "EdDSA", privateKey: pem }),
-      [`auth.public_key_file=${file}`, "auth.algorithm=EdDSA", "auth.issuer=shop", "auth.audience=chat"],
+      [`auth.key_file=${file}`, "auth.algorithm=EdDSA", "auth.issuer=shop", "auth.audience=chat"],
     );
     await rm(folder, { recursive: true });
   });
