@@ -144,16 +144,16 @@ describe("chat", { timeout: 600_000 }, () => {
       assert.equal(answer.status, 200, await answer.text());
     };
     const [icon] = /\/assets\/icon[^"]+/.exec(await (await fetch(url)).text());
-    await picture("own", icon);
+    await picture("pat", icon);
     await picture("elsewhere", "https://example.org/picture.png");
     await picture("lost", "/no-such-picture.png");
     const ida = await person(browser, cluster.nodes[0], "ida");
-    await createGroup(ida.page, "Pictures", ["own", "elsewhere", "lost"]);
+    await createGroup(ida.page, "Pictures", ["pat", "elsewhere", "lost"]);
     await ida.page.getByRole("button", { name: "Details" }).click();
     const avatar = (user) => ida.page.locator(".members li", { hasText: user }).locator(".avatar");
     await eventually(
       () =>
-        avatar("own")
+        avatar("pat")
           .locator("img")
           .evaluate((it) => it.naturalWidth > 0),
       "a loaded picture",
