@@ -50,10 +50,18 @@ export async function withNode<T>(use: (url: string) => Promise<T>, settings: st
 }
 
 export interface ClusterNode {
+  id: number;
   url: string;
   pid: number;
   /** The configuration to start the node again with. */
   config: string;
+}
+
+export interface RunningCluster {
+  nodes: ClusterNode[];
+  /** What the cluster has printed so far. */
+  output: () => string;
+  stop: () => Promise<void>;
 }
 
 /** Starts a node of a cluster again, after it was killed or stopped. */
@@ -61,24 +69,38 @@ export function restart(node: ClusterNode): ChildProcess {
   return run(["node", "--config", node.config]).process;
 }
 
-/** Starts `rookery cluster` with three nodes, runs `use` with `{ url, pid }` of each, and stops them. */
-export async function withCluster<T>(use: (nodes: ClusterNode[]) => Promise<T>): Promise<T> {
+/** Starts `rookery cluster` with three nodes, and waits until it is ready. */
+export async function startCluster(): Promise<RunningCluster> {
   const folder = await mkdtemp(join(tmpdir(), "rookery-sdk-"));
   const data = join(folder, "data");
   const http = await freePorts(3, [0, MQTT]);
   const between = await freePorts(3, [0]);
-  const cluster = run(["cluster", "--data", data, "--http-base", `${http}`, "--cluster-base", `${between}`, "--with-parent"]);
+  const { process, output } = run(["cluster", "--data", data, "--http-base", `${http}`, "--cluster-base", `${between}`, "--with-parent"]);
+  const end = async () => {
+    await stop(process);
+    await rm(folder, { recursive: true, force: true });
+  };
   try {
     const text = await eventually(async () => {
-      if (cluster.process.exitCode !== null) throw new Error(`the cluster ended: ${cluster.output()}`);
+      if (process.exitCode !== null) throw new Error(`the cluster ended: ${output()}`);
       return readFile(join(data, "cluster.json"), "utf8").catch(() => "");
     }, "a ready cluster");
-    const { nodes } = JSON.parse(text) as { nodes: { http: string; pid: number }[] };
+    const { nodes } = JSON.parse(text) as { nodes: { id: number; http: string; pid: number }[] };
     const config = (i: number) => join(data, `node-${i + 1}`, "node.toml");
-    return await use(nodes.map((node, i) => ({ url: `http://${node.http}`, pid: node.pid, config: config(i) })));
+    return { nodes: nodes.map(({ id, http, pid }, i) => ({ id, url: `http://${http}`, pid, config: config(i) })), output, stop: end };
+  } catch (error) {
+    await end();
+    throw error;
+  }
+}
+
+/** Starts a cluster, runs `use` with its nodes, and stops it. */
+export async function withCluster<T>(use: (nodes: ClusterNode[]) => Promise<T>): Promise<T> {
+  const cluster = await startCluster();
+  try {
+    return await use(cluster.nodes);
   } finally {
-    await stop(cluster.process);
-    await rm(folder, { recursive: true, force: true });
+    await cluster.stop();
   }
 }
 

@@ -109,7 +109,11 @@ export class Conversation {
   #window(at?: number): LiveWindow {
     const { chat, key } = this;
     const view = chat.view<MessageWindow>(at === undefined ? `m/${key}` : `m/${key}/${at}`, EMPTY);
-    const page = (newer: boolean) => chat.call<void>({ op: "page", key, newer, at });
+    const page = async (newer: boolean) => {
+      await chat.call<void>({ op: "page", key, newer, at });
+      // Nothing to read from yet: a loop over the pages must not keep the connection from coming.
+      if (!view.get().loaded) await new Promise((resolve) => setTimeout(resolve, 50));
+    };
     return {
       get: () => view.get(),
       subscribe: (fn) => view.subscribe(fn),

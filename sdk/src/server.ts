@@ -4,17 +4,32 @@
 import { ulid } from "./engine/ids.js";
 import { ChatError } from "./errors.js";
 import type {
-  AckAnswer,
-  Body,
+  Ack,
   ConversationKind,
   ConversationMember,
   ConversationSnapshot,
+  ItemVerdict,
   LogEvent,
-  PresenceState,
-  Role,
+  PresenceEventFields,
+  ServerConversation,
+  ServerMember,
+  ServerMessage,
+  ServerProfile,
+  ServerUser,
 } from "./wire/index.js";
 
 export { ChatError } from "./errors.js";
+export type {
+  Ack,
+  ConversationMember,
+  ConversationSnapshot,
+  ItemVerdict,
+  ServerConversation,
+  ServerMember,
+  ServerMessage,
+  ServerProfile,
+  ServerUser,
+} from "./wire/index.js";
 
 /** Attempts of a request, at one node after the other. */
 const ATTEMPTS = 5;
@@ -30,29 +45,10 @@ export interface ServerApiOptions {
   fetch?: typeof globalThis.fetch;
 }
 
-export interface UserFields {
-  u: string;
-  name?: string | null;
-  avatar?: string | null;
-  data?: object | null;
+/** An idempotency key: a repetition with the same one changes nothing. One is made up unless given. */
+export interface Keyed {
+  cid?: string;
 }
-
-export interface UserRecord extends UserFields {
-  deactivated?: boolean;
-}
-
-/** Result of one item of a bulk request. */
-export interface Verdict {
-  u: string;
-  ok: boolean;
-  /** Code of the refusal. */
-  err?: string;
-  msg?: string;
-  temp?: boolean;
-  retry_ms?: number;
-}
-
-export type SentAck = Omit<AckAnswer, "t" | "id">;
 
 /**
  * The server API. A request that is refused for a moment, or whose answer is lost, is sent again to the next node with the
@@ -64,31 +60,23 @@ export class ServerApi {
   constructor(private readonly options: ServerApiOptions) {}
 
   /** Sends a message as a user, or as `system`, to a conversation `c` or to a user. */
-  send(message: { as: string; b: Body; c?: string; to?: string; cid?: string; reply_to?: number; mentions?: string[] }): Promise<SentAck> {
+  send(message: ServerMessage & Keyed): Promise<Ack> {
     return this.#change("POST", "messages", message);
   }
 
   /** Creates a conversation for others. */
-  create(conversation: {
-    kind: ConversationKind;
-    owner: string;
-    members: string[];
-    title?: string;
-    data?: object;
-    cid?: string;
-  }): Promise<ConversationSnapshot> {
+  create(conversation: ServerConversation & Keyed): Promise<ConversationSnapshot> {
     return this.#change("POST", "conversations", conversation);
   }
 
   /** Adds users and sets roles, at most 100. */
-  async putMembers(c: string, members: readonly { u: string; role?: Role }[]): Promise<Verdict[]> {
-    return (await this.#request<{ items: Verdict[] }>("PUT", `conversations/${id(c)}/members`, { members })).items;
+  putMembers(c: string, members: readonly ServerMember[]): Promise<ItemVerdict[]> {
+    return this.#items("PUT", `conversations/${id(c)}/members`, { members });
   }
 
   /** Removes members, at most 100. */
-  async removeMembers(c: string, users: readonly string[]): Promise<Verdict[]> {
-    const members = users.map((u) => ({ u }));
-    return (await this.#request<{ items: Verdict[] }>("DELETE", `conversations/${id(c)}/members`, { members })).items;
+  removeMembers(c: string, users: readonly string[]): Promise<ItemVerdict[]> {
+    return this.#items("DELETE", `conversations/${id(c)}/members`, { members: users.map((u) => ({ u })) });
   }
 
   conversation(c: string): Promise<ConversationSnapshot> {
@@ -108,19 +96,19 @@ export class ServerApi {
     return all;
   }
 
-  /** Returns the presence of users, at most 500. */
-  async presence(users: readonly string[]): Promise<{ u: string; state: PresenceState; seen?: number | null }[]> {
-    return (await this.#request<{ items: { u: string; state: PresenceState; seen?: number | null }[] }>("POST", "presence", { users }))
-      .items;
+  /** Returns the presence of users, at most 500. A user whose shard does not answer is left out. */
+  presence(users: readonly string[]): Promise<PresenceEventFields[]> {
+    return this.#items("POST", "presence", { users });
   }
 
   /** Creates users or changes their names, pictures and data, at most 100. */
-  async putUsers(users: readonly UserFields[]): Promise<Verdict[]> {
-    return (await this.#request<{ items: Verdict[] }>("POST", "users", { users })).items;
+  putUsers(users: readonly ServerUser[]): Promise<ItemVerdict[]> {
+    return this.#items("POST", "users", { users });
   }
 
-  async users(ids: readonly string[]): Promise<UserRecord[]> {
-    return (await this.#request<{ items: UserRecord[] }>("GET", `users?ids=${ids.map(id).join(",")}`)).items;
+  /** Returns profiles, at most 100. A user whose shard does not answer is left out. */
+  users(ids: readonly string[]): Promise<ServerProfile[]> {
+    return this.#items("GET", `users?ids=${ids.map(id).join(",")}`);
   }
 
   /** Closes the sessions of a user on all nodes. */
@@ -142,7 +130,11 @@ export class ServerApi {
     return this.#request("POST", `users/${id(u)}/reactivate`);
   }
 
-  #change<T>(method: string, path: string, fields: { cid?: string }): Promise<T> {
+  async #items<T>(method: string, path: string, body?: object): Promise<T[]> {
+    return (await this.#request<{ items: T[] }>(method, path, body)).items;
+  }
+
+  #change<T>(method: string, path: string, fields: Keyed): Promise<T> {
     return this.#request(method, path, { cid: ulid(Date.now(), Math.random), ...fields });
   }
 

@@ -108,7 +108,6 @@ impl Cli {
             Command::Ctl(ctl) => return ctl.run().await,
             Command::Completions(completions) => completions.print::<Cli>().map_err(Error::Io),
             Command::Man(man) => man.write::<Cli>().map_err(Error::Io),
-            Command::Ctl(ctl) => ctl.run().await,
             Command::Certs(certs) => certs.run(),
         };
         match done {

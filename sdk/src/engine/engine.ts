@@ -2,7 +2,7 @@
 // or randomness of its own, so a test runs it through any schedule.
 
 import type { StoreOp } from "../store.js";
-import type { AckAnswer, ConvAnswer, ErrAnswer, ServerAnswer, ServerEvent } from "../wire/index.js";
+import type { AckAnswer, ConvAnswer, ErrAnswer, ProfileEvent, ServerAnswer, ServerEvent } from "../wire/index.js";
 import { Asks } from "./asks.js";
 import { AUTH_ID, Connection, type SessionState } from "./connection.js";
 import type { StoredRow } from "./conversation.js";
@@ -16,12 +16,6 @@ import { Watches } from "./watches.js";
 
 /** The server forgets a `cid` after 72 hours. */
 const CID_MS = 71 * 3_600_000;
-
-/** Sent to those who watch a user. */
-interface ProfileEvent {
-  u: string;
-  ver: number;
-}
 
 export interface EngineOptions {
   urls: readonly string[];
@@ -200,7 +194,7 @@ export class Engine {
     session.n = event.n;
     if (event.t === "bye") this.connection.gotBye(event);
     else if (event.t === "presence") this.#watches.presence(event);
-    else if ((event.t as string) === "profile") this.#profile(event as unknown as ProfileEvent);
+    else if (event.t === "profile") this.#profile(event);
     else if (event.t === "resync") {
       this.#out.push({ t: "emit", name: "resync", data: { why: event.why } });
       this.conversations.resync(false);

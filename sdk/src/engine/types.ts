@@ -1,7 +1,7 @@
 // The vocabulary of the engine: inputs and effects of the pure machine, and the values that the application sees.
 
 import type { StoreOp } from "../store.js";
-import type { Body, ConversationKind, HistoryVisibility, LogEvent, PresenceState, Role } from "../wire/index.js";
+import type { Body, ConversationKind, HistoryVisibility, LogEvent, PresenceState, Role, UserCard } from "../wire/index.js";
 import type { FoldedMessage } from "./fold.js";
 
 // === what the application sees ===
@@ -104,14 +104,8 @@ export interface ChatFailure {
   temp: boolean;
 }
 
-/** A user as others see them, where the server has told it. */
-export interface Profile {
-  name?: string | null;
-  /** Address of a picture. */
-  avatar?: string | null;
-  /** Number of the change; a greater one is newer. */
-  ver: number;
-}
+/** A user as others see them, where the server has told it. A greater `ver` is newer. */
+export type Profile = UserCard;
 
 export interface Presence {
   state: PresenceState;

@@ -58,10 +58,11 @@ export function windowView(
         messages.push(remembered(`${me}/${cid}`, `${tries} ${own} ${s} ${error?.code}`, () => outgoing(c, me, item)));
     }
   }
+  const loaded = segment !== undefined && (state?.s ?? -1) >= 0;
   const next: MessageWindow = {
     messages,
-    loaded: segment !== undefined && (state?.s ?? -1) >= 0,
-    atStart: segment?.start ?? false,
+    loaded,
+    atStart: loaded && segment.start,
     atEnd,
     gaps: segment ? gaps(segment) : [],
   };

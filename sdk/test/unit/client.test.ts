@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { afterEach, describe, test } from "node:test";
 import { IDBFactory, IDBKeyRange } from "fake-indexeddb";
+import { directId } from "../../src/engine/ids.js";
 import { type Live, Rookery, type RookeryOptions, type SocketConstructor, type Store } from "../../src/index.js";
 import { indexedDb } from "../../src/indexeddb.js";
 import { FakeCluster, type FakeSockets, fakeSockets } from "../../src/testing/index.js";
@@ -132,6 +133,18 @@ describe("client", () => {
     for (const one of all) one.start();
     for (const one of all) await live(one);
     assert.equal(sockets.open(), 2);
+  });
+
+  test("a loop over older pages leaves room for the connection that it waits for", async () => {
+    const { cluster, sockets } = setUp();
+    cluster.group(directId("alice", "bob"), ["alice", "bob"]);
+    const one = chat(sockets);
+    const { messages } = one.direct("bob");
+    look(messages);
+    one.start();
+    // Without turns of the event loop in between no frame would ever come.
+    for (let turns = 0; turns < 10_000 && !messages.get().atStart; turns++) await messages.older();
+    assert.deepEqual([messages.get().loaded, messages.get().atStart], [true, true]);
   });
 
   test("a database that cannot be opened leaves a working client in memory", async () => {

@@ -3,11 +3,12 @@
 import type { ConversationInfo, Profile, Rookery } from "@rookery/client";
 import { useLive, useRookery } from "@rookery/client/react";
 import { t } from "../i18n/index.js";
+import { pictureOf } from "./avatar.js";
 
 export interface Person {
   id: string;
   name: string;
-  /** An image, where the profile has one that the page may show. */
+  /** Address of a picture, where the profile has one that the page may load. */
   avatar?: string;
 }
 
@@ -21,9 +22,8 @@ export function nameOf(chat: Rookery, u: string): string {
 }
 
 function person(id: string, profile: Profile | undefined): Person {
-  const avatar = profile?.avatar ?? "";
-  // The policy of the page permits no other hosts.
-  return { id, name: profile?.name || id, ...(/^(data:image\/|\/)/.test(avatar) ? { avatar } : {}) };
+  const avatar = profile?.avatar ? pictureOf(profile.avatar, location.origin) : undefined;
+  return { id, name: profile?.name || id, ...(avatar ? { avatar } : {}) };
 }
 
 /** Returns the title of a conversation; that of a direct one is the other user's name. */
@@ -39,18 +39,4 @@ export function useTitle(me: string, info: ConversationInfo | undefined, key: st
   const chat = useRookery();
   usePerson(info?.peer ?? (key.startsWith("to:") ? key.slice(3) : me));
   return titleOf(chat, me, info, key);
-}
-
-/** One of eight colors, the same for a name each time. */
-export function hueOf(id: string): number {
-  let hash = 0;
-  for (const char of id) hash = (hash * 31 + (char.codePointAt(0) ?? 0)) >>> 0;
-  return hash % 8;
-}
-
-export function initials(name: string): string {
-  const words = name.split(/[\s._@+-]+/).filter(Boolean);
-  const [first = "?", second] = words;
-  const begin = (word: string) => [...word][0] ?? "";
-  return (begin(first) + (second ? begin(second) : "")).toLocaleUpperCase();
 }

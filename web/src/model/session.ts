@@ -6,11 +6,13 @@ import { indexedDb } from "@rookery/client/indexeddb";
 import { Login } from "@rookery/client/login";
 import { addresses, fetchAny, type PageConfig } from "./config.js";
 import { Probe } from "./probe.js";
+import { Requests } from "./requests.js";
 
 export interface Session {
   user: string;
   chat: Rookery;
   probe: Probe;
+  requests: Requests;
   nodes: readonly string[];
   /** Set if the user signed in with a code. */
   login?: Login;
@@ -73,13 +75,14 @@ function open(config: PageConfig, user: string, login?: Login): Session {
   ownName.value = undefined;
   const probe = new Probe();
   const nodes = addresses(config);
+  const requests = new Requests(nodes, login ? login.token : async () => `dev:${user}`);
   const chat = new Rookery({
     urls: nodes,
     shuffle: false,
-    token: login ? login.token : async () => `dev:${user}`,
+    token: requests.token,
     store: indexedDb({ name: `rookery-${user}` }),
     name: user,
     WebSocket: probe.socket(),
   });
-  return { user, chat, probe, nodes, ...(login ? { login } : {}) };
+  return { user, chat, probe, requests, nodes, ...(login ? { login } : {}) };
 }

@@ -8,6 +8,7 @@ import { reasonOf } from "../model/failure.js";
 import { usePerson, useTitle } from "../model/people.js";
 import { openConversation } from "../model/route.js";
 import type { Session } from "../model/session.js";
+import { Bans } from "./Bans.js";
 import { useMembers } from "./members.js";
 import { Panel } from "./Panel.js";
 import { Avatar, Confirm, Field, Name } from "./parts.js";
@@ -71,6 +72,14 @@ export function DetailsPanel({ id, session }: { id: string; session: Session }) 
             onKick={(who) => attempt(() => conversation.kick(who))}
             onBan={(who) => attempt(() => conversation.ban(who))}
           />
+          {leads && (
+            <Bans
+              c={info.c}
+              session={session}
+              mark={`${again}/${info.members}`}
+              onUnban={(who) => attempt(() => conversation.unban(who))}
+            />
+          )}
         </>
       )}
       {info && (

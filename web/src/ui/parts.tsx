@@ -1,16 +1,19 @@
 // Small parts that several views use.
 
 import type { ComponentChildren } from "preact";
-import { useEffect, useId, useRef } from "preact/hooks";
+import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { t } from "../i18n/index.js";
-import { hueOf, initials, usePerson } from "../model/people.js";
+import { hueOf, initials } from "../model/avatar.js";
+import { usePerson } from "../model/people.js";
 import { Icon, type IconName } from "./icons.js";
 
 export function Avatar({ user, online, small }: { user: string; online?: boolean; small?: boolean }) {
   const { name, avatar } = usePerson(user);
+  // A picture that does not load is as good as none.
+  const [failed, setFailed] = useState<string>();
   return (
     <span class={`avatar hue-${hueOf(user)} ${small ? "small" : ""}`} aria-hidden="true" translate={false}>
-      {avatar ? <img src={avatar} alt="" /> : initials(name)}
+      {avatar && avatar !== failed ? <img src={avatar} alt="" onError={() => setFailed(avatar)} /> : initials(name)}
       {online && <span class="dot" />}
     </span>
   );

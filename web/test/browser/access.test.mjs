@@ -49,7 +49,8 @@ describe("access", { timeout: 900_000 }, () => {
     await look("reply");
     await say(page, "A reply");
     await page.locator(".message .quote").waitFor();
-    await page.locator("article.message", { hasText: "A reply" }).focus();
+    // Only a message that is in the log can be deleted.
+    await page.locator("article.message[data-s]", { hasText: "A reply" }).focus();
     await page.keyboard.press("Delete");
     await look("question before a deletion");
     await page.locator("dialog .danger").click();
@@ -67,6 +68,12 @@ describe("access", { timeout: 900_000 }, () => {
     await tools.nth(1).click();
     await page.locator(".members li").nth(1).waitFor();
     await look("details");
+    const outcast = page.locator(".members:not(.bans) li", { hasText: "outcast" });
+    await page.locator(".panel form input").nth(1).fill("outcast");
+    await page.locator(".panel form input").nth(1).press("Enter");
+    await outcast.locator(".member-actions .link").nth(2).click();
+    await page.locator(".bans li").waitFor();
+    await look("bans");
     await tools.nth(0).click();
     await page.locator(".panel input").fill("hello");
     await look("search");

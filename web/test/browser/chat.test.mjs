@@ -111,6 +111,66 @@ describe("chat", { timeout: 600_000 }, () => {
     await dave.close();
   });
 
+  test("a ban is in the list of those who may lift it, and ends there", async () => {
+    const grace = await person(browser, cluster.nodes[0], "grace");
+    const hugo = await person(browser, cluster.nodes[1], "hugo");
+    await createGroup(grace.page, "Choir", ["hugo"]);
+    await hugo.page.locator("a.row", { hasText: "Choir" }).waitFor();
+    await grace.page.getByRole("button", { name: "Details" }).click();
+    const members = grace.page.locator(".members:not(.bans)");
+    await members.locator("li", { hasText: "hugo" }).getByRole("button", { name: "Ban" }).click();
+    const ban = grace.page.locator(".bans li", { hasText: "hugo" });
+    await ban.getByText("By grace").waitFor();
+    await members.locator("li", { hasText: "hugo" }).waitFor({ state: "detached" });
+    await hugo.page.locator("a.row", { hasText: "Choir" }).waitFor({ state: "detached" });
+    await grace.page.getByLabel("Add a member").fill("hugo");
+    await grace.page.getByRole("button", { name: "Add", exact: true }).click();
+    await grace.page.getByRole("alert").waitFor();
+    await ban.getByRole("button", { name: "Unban hugo" }).click();
+    await ban.waitFor({ state: "detached" });
+    await grace.page.getByLabel("Add a member").fill("hugo");
+    await grace.page.getByRole("button", { name: "Add", exact: true }).click();
+    await hugo.page.locator("a.row", { hasText: "Choir" }).waitFor();
+    assert.deepEqual([...grace.faults, ...hugo.faults], []);
+    await grace.close();
+    await hugo.close();
+  });
+
+  test("a picture of the own host is shown, others are initials", async () => {
+    const { url } = cluster.nodes[0];
+    const picture = async (user, avatar) => {
+      const headers = { authorization: `Bearer dev:${user}`, "content-type": "application/json" };
+      const answer = await fetch(`${url}/v1/me`, { method: "PATCH", headers, body: JSON.stringify({ avatar }) });
+      assert.equal(answer.status, 200, await answer.text());
+    };
+    const [icon] = /\/assets\/icon[^"]+/.exec(await (await fetch(url)).text());
+    await picture("pat", icon);
+    await picture("elsewhere", "https://example.org/picture.png");
+    await picture("lost", "/no-such-picture.png");
+    const ida = await person(browser, cluster.nodes[0], "ida");
+    await createGroup(ida.page, "Pictures", ["pat", "elsewhere", "lost"]);
+    await ida.page.getByRole("button", { name: "Details" }).click();
+    const avatar = (user) => ida.page.locator(".members li", { hasText: user }).locator(".avatar");
+    await eventually(
+      () =>
+        avatar("pat")
+          .locator("img")
+          .evaluate((it) => it.naturalWidth > 0),
+      "a loaded picture",
+    );
+    for (const [user, initial] of [
+      ["elsewhere", "E"],
+      ["lost", "L"],
+    ])
+      await avatar(user).getByText(initial, { exact: true }).waitFor();
+    // The browser reports the picture that is missing; nothing else may be wrong.
+    assert.deepEqual(
+      ida.faults.filter((fault) => !/status of 404/.test(fault)),
+      [],
+    );
+    await ida.close();
+  });
+
   test("a login by code, a reload, and the way out", async () => {
     const page = await (await browser.newContext({ locale: "en-US" })).newPage();
     await page.goto(cluster.nodes[0].url);

@@ -1,91 +1,9 @@
 // A real cluster, and people with browsers.
 
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { existsSync } from "node:fs";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { chromium } from "playwright-core";
 
-const DEADLINE_MS = 180_000;
-/** A local cluster serves MQTT at its HTTP ports and this. */
-const MQTT = 3_000;
-
-function binary() {
-  const builds = ["release", "debug"].map((profile) => resolve("..", process.env.CARGO_TARGET_DIR ?? "target", profile, "rookery"));
-  const found = process.env.ROOKERY_BIN ?? builds.find((path) => existsSync(path));
-  if (!found) throw new Error("no binary of the server: build it, or name one in ROOKERY_BIN");
-  return found;
-}
-
-/** Waits until the condition returns something. */
-export async function eventually(condition, what) {
-  const end = Date.now() + DEADLINE_MS;
-  for (;;) {
-    const value = await condition();
-    if (value) return value;
-    if (Date.now() > end) throw new Error(`not in time: ${what}`);
-    await sleep(20);
-  }
-}
-
-/** Starts `rookery cluster` with three nodes; returns `{ nodes: [{ id, url, pid }], stop }`. */
-export async function startCluster() {
-  const folder = await mkdtemp(join(tmpdir(), "rookery-web-"));
-  const data = join(folder, "data");
-  const [http, between] = [await freePorts(3, [0, MQTT]), await freePorts(3, [0])];
-  const args = ["cluster", "--data", data, "--http-base", `${http}`, "--cluster-base", `${between}`, "--with-parent"];
-  const child = spawn(binary(), args, { stdio: ["pipe", "pipe", "pipe"] });
-  let output = "";
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.on("data", (chunk) => {
-      output += String(chunk);
-    });
-  }
-  const stop = async () => {
-    if (child.exitCode === null && child.signalCode === null) {
-      const ended = once(child, "exit");
-      child.kill("SIGTERM");
-      await ended;
-    }
-    await rm(folder, { recursive: true, force: true });
-  };
-  try {
-    const text = await eventually(async () => {
-      if (child.exitCode !== null) throw new Error(`the cluster ended: ${output}`);
-      return readFile(join(data, "cluster.json"), "utf8").catch(() => "");
-    }, "a ready cluster");
-    const nodes = JSON.parse(text).nodes.map((node) => ({ id: node.id, url: `http://${node.http}`, pid: node.pid }));
-    return { nodes, stop, output: () => output };
-  } catch (error) {
-    await stop();
-    throw error;
-  }
-}
-
-/** Returns the first of several free ports in a row, whose neighbours at the given distances are free, too. */
-async function freePorts(count, distances) {
-  for (;;) {
-    const first = await claim(0);
-    const wanted = distances.flatMap((distance) => Array.from({ length: count }, (_, i) => first + distance + i));
-    const taken = await Promise.all(wanted.map((port) => (port < 65_536 ? claim(port).catch(() => 0) : 0)));
-    if (taken.every((port) => port !== 0)) return first;
-  }
-}
-
-function claim(port) {
-  return new Promise((done, refused) => {
-    const server = createServer();
-    server.on("error", refused);
-    server.listen(port, "127.0.0.1", () => {
-      const taken = server.address().port;
-      server.close(() => done(taken));
-    });
-  });
-}
+// The helper of the client's tests; `npm run test:browser` builds it.
+export { eventually, startCluster } from "../../.build/node.js";
 
 export function launch() {
   return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
