@@ -47,7 +47,7 @@ for program in rookery rookery-loadtest; do
 done
 
 # --- documents, under their paths in the repository, so that their links hold.
-documents=(README.md ARCHITECTURE.md CHANGELOG.md SECURITY.md 'docs/*.md' 'docs/decisions/*.md'
+documents=(README.md ARCHITECTURE.md CHANGELOG.md SECURITY.md 'docs/*.md' 'docs/images/*' 'docs/recipes/*'
   config/node.example.toml deploy/README.md 'deploy/proxy/*' 'deploy/systemd/*')
 git ls-files -z -- "${documents[@]}" LICENSE 'LICENSE-*' | xargs -0 cp --parents -t "$root"
 scripts/third-party.py --target "$target" --licenses "$root/THIRD-PARTY-LICENSES" --sbom "$out/$name.cdx.json"
