@@ -31,6 +31,7 @@ mod operations;
 mod poll;
 mod presence;
 mod rates;
+mod references;
 mod resume;
 mod server_internals;
 mod sessions;
