@@ -21,8 +21,8 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// Silence after which a connection is dead: the server pings more often.
-const SILENCE: Duration = Duration::from_secs(40);
+/// Time without a frame after which a connection is dead: the server pings more often.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(40);
 /// Id of the command `sync`, to tell its refusals from those of messages.
 const SYNC: u64 = 1;
 
@@ -154,12 +154,12 @@ async fn converse(
     let mut again: Option<Instant> = None;
     let mut behind = false;
     let mut retry_ms = 1_000;
-    let mut silent = Instant::now() + SILENCE;
+    let mut idle_until = Instant::now() + IDLE_TIMEOUT;
     while *typing || !client.outbox.is_empty() {
         let mut frames = Vec::new();
         tokio::select! {
             received = stream.next() => {
-                silent = Instant::now() + SILENCE;
+                idle_until = Instant::now() + IDLE_TIMEOUT;
                 match received {
                     Some(Ok(Message::Text(frame))) => {
                         let frame: Value = serde_json::from_str(&frame)?;
@@ -177,7 +177,7 @@ async fn converse(
                     _ => return Ok(Some(retry_ms)),
                 }
             }
-            () = sleep_until(silent) => return Ok(Some(retry_ms)),
+            () = sleep_until(idle_until) => return Ok(Some(retry_ms)),
             line = keyboard.next_line(), if *typing => match line? {
                 Some(line) => {
                     let cid = ulid::Ulid::new().to_string();
