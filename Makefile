@@ -67,7 +67,7 @@ web-browser: ## the chat page of three nodes in Chromium (CHROMIUM=FILE, ROOKERY
 docs: ## the documents as a book in target/book, with every link checked
 	scripts/docs.sh
 
-docs-test: ## the commands and programs that the documents show, executed (ARGS="README.md go" for some pages)
+docs-test: ## the commands and programs that the documents show, executed (ARGS="authentication go" for some pages)
 	scripts/docs-test.sh $(ARGS)
 
 docs-check: ## the generated references against the program (scripts/references.sh writes them)

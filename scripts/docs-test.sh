@@ -3,7 +3,7 @@
 # that the blocks themselves start. The README comes first, from the packaged archive. Blocks of `console` are only shown.
 #
 #   scripts/docs-test.sh                    all pages
-#   scripts/docs-test.sh README.md go       the pages whose paths contain one of these words
+#   scripts/docs-test.sh authentication go  the pages whose paths contain one of these words
 #   BIN=DIR scripts/docs-test.sh            the binaries from there instead of a debug build
 #   DIST=DIR scripts/docs-test.sh           the packages from there (target/dist); otherwise they are made of the binaries
 #   KEEP=DIR scripts/docs-test.sh           leaves the working folders and the output of every server there
