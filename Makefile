@@ -3,7 +3,7 @@ CARGO := scripts/cargo.sh
 FLAGS := --workspace --all-features --locked
 ARGS ?=
 
-.PHONY: help run build dist test verify fix api-test descriptions clients check-deploy chaos report bench sdk sdk-nodes sdk-browser sdk-chaos web web-browser setup fmt-check clippy doc architecture tree names deny advisories english
+.PHONY: help run build dist test verify fix api-test descriptions clients check-deploy chaos report bench sdk sdk-nodes sdk-browser sdk-chaos web web-browser docs docs-test docs-check setup fmt-check clippy doc architecture tree names deny advisories english
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -66,6 +66,15 @@ web: ## the chat page, built into web/dist, which is committed (needs Node 20 or
 
 web-browser: ## the chat page of three nodes in Chromium (CHROMIUM=FILE, ROOKERY_BIN=FILE for a binary)
 	scripts/web.sh browser
+
+docs: ## the documents as a book in target/book, with every link checked
+	scripts/docs.sh
+
+docs-test: ## the commands and programs that the documents show, executed (ARGS="authentication go" for some pages)
+	scripts/docs-test.sh $(ARGS)
+
+docs-check: ## the generated references against the program (scripts/references.sh writes them)
+	scripts/references.sh check
 
 setup: ## installs what a build needs and builds RocksDB into the cache
 	@scripts/setup.sh

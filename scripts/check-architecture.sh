@@ -41,6 +41,7 @@ depends rookery-cluster "cluster points upwards or sideways" 'actix.*|rocksdb|ro
 depends rookery "node reaches past the cluster" 'openraft|rocksdb|rookery-loadtest'
 depends rookery-loadtest "loadtest is a client: protocol only" 'actix.*|openraft|rocksdb|rookery|rookery-cluster|rookery-storage'
 depends rookery-chat-client "the terminal client is a client: protocol only" 'actix.*|openraft|rocksdb|rookery|rookery-cluster|rookery-storage|rookery-loadtest'
+depends rookery-recipes "the recipes are programs of an application" 'rookery.*'
 
 scripts/check-layers.sh || failed=1
 scripts/check-spine.sh || failed=1

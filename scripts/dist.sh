@@ -52,7 +52,7 @@ mkdir "$root/completions"
 for shell in bash zsh fish; do "$BIN/rookery" completions "$shell" >"$root/completions/rookery.$shell"; done
 
 # --- documents, under their paths in the repository, so that their links hold.
-documents=(README.md ARCHITECTURE.md CHANGELOG.md SECURITY.md 'docs/*.md' 'docs/decisions/*.md'
+documents=(README.md ARCHITECTURE.md CHANGELOG.md SECURITY.md 'docs/*.md' 'docs/decisions/*.md' 'docs/images/*' 'docs/recipes/*'
   config/node.example.toml 'deploy/*')
 git ls-files -z -- "${documents[@]}" LICENSE 'LICENSE-*' | xargs -0 cp --parents -t "$root"
 scripts/third-party.py --target "$target" --licenses "$root/THIRD-PARTY-LICENSES" --sbom "$out/$name.cdx.json"

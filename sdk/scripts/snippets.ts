@@ -8,7 +8,7 @@ await rm(folder, { recursive: true, force: true });
 await mkdir(folder, { recursive: true });
 const text = await readFile("README.md", "utf8");
 let count = 0;
-for (const [, kind, code = ""] of text.matchAll(/^```(tsx?)\n(.*?)^```/gms)) await writeFile(`${folder}/${++count}.${kind}`, code);
+for (const [, kind, code = ""] of text.matchAll(/^```(tsx?)\b[^\n]*\n(.*?)^```/gms)) await writeFile(`${folder}/${++count}.${kind}`, code);
 if (count === 0) throw new Error("README.md has no snippets");
 const options = {
   extends: "../../tsconfig.json",

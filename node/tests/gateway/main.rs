@@ -32,6 +32,7 @@ mod operators;
 mod poll;
 mod presence;
 mod rates;
+mod references;
 mod resume;
 mod server_internals;
 mod sessions;
