@@ -20,7 +20,7 @@ use actix_web::rt::net::TcpStream;
 use actix_web::{App, Error, web};
 use cluster::Cluster;
 use futures::FutureExt;
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 use utoipa_actix_web::AppExt;
 
 use super::api::Api;
@@ -83,7 +83,8 @@ pub struct Listeners {
 
 /// Bound listener of a protocol other than HTTP.
 pub struct ProtocolListener {
-    pub name: &'static str,
+    /// Setting with its address.
+    pub setting: &'static str,
     pub protocol: StreamProtocol,
     pub listener: TcpListener,
 }
@@ -99,7 +100,8 @@ pub enum StreamProtocol {
     LineEcho,
 }
 
-/// Binds a listener. `SO_REUSEADDR` permits a restart while old connections are in `TIME_WAIT`.
+/// Binds a listener, which refuses connections until [`listen`]. `SO_REUSEADDR` permits a restart while old connections
+/// are in `TIME_WAIT`.
 ///
 /// # Errors
 /// An address that is malformed or cannot be bound.
@@ -108,9 +110,16 @@ pub fn bind(addr: &str) -> std::io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.bind(&addr.into())?;
-    socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
+}
+
+/// Lets a bound listener accept connections.
+///
+/// # Errors
+/// An address that another process listens at since it was bound.
+pub fn listen(listener: &TcpListener) -> std::io::Result<()> {
+    SockRef::from(listener).listen(BACKLOG)
 }
 
 /// Starts the threads that serve the listeners.
@@ -221,12 +230,14 @@ pub fn serve(parts: GatewayDeps, listeners: Listeners) -> std::io::Result<Runnin
 /// Adds the listener of a protocol other than HTTP.
 fn listen_tcp<P: TcpProtocol>(
     server: ServerBuilder,
-    ProtocolListener { name, listener, .. }: ProtocolListener,
+    ProtocolListener {
+        setting, listener, ..
+    }: ProtocolListener,
     parts: &GatewayDeps,
     protocol: P,
 ) -> std::io::Result<ServerBuilder> {
     let (parts, stopping) = (parts.clone(), server.graceful_shutdown_signal());
-    server.listen(name, listener, move || {
+    server.listen(setting, listener, move || {
         let thread = WorkerThread::current(&parts);
         let (protocol, greetings) = (protocol.clone(), parts.greetings.clone());
         let stopping = stopping.clone();
@@ -237,4 +248,23 @@ fn listen_tcp<P: TcpProtocol>(
             serve_connection(io, worker, greetings, protocol.clone(), stopping).map(Ok::<(), Infallible>)
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[test]
+    fn bound_listener_refuses_connections_until_it_listens() {
+        let listener = bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let refused = TcpStream::connect(addr).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+        listen(&listener).unwrap();
+        TcpStream::connect(addr).unwrap();
+        assert_eq!(bind(&addr.to_string()).unwrap_err().kind(), ErrorKind::AddrInUse);
+    }
 }
