@@ -12,7 +12,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Tests that cannot pass; docs/testing.md has the reasons.
-excepted=(01-connect-575314.py 03-publish-c2b-disconnect-qos2.py 12-prop-maximum-packet-size-publish-qos1.py
+excepted=(03-publish-c2b-disconnect-qos2.py 12-prop-maximum-packet-size-publish-qos1.py
   12-prop-maximum-packet-size-publish-qos2.py 13-malformed-subscribe-v5.py msg_sequence_test.py)
 
 say() { echo "mqtt-suites: $*" >&2; }
@@ -105,6 +105,8 @@ EOF
 
 run_mosquitto() {
   cp -R "$checkout/test" "$scratch/mosquitto/test"
+  # The tests wait for 2 s until the broker listens, which a node on a busy machine may miss.
+  sed -i 's/for i in range(0, 20):/for i in range(0, 200):/' "$scratch/mosquitto/test/mosq_test.py"
   cd "$scratch/mosquitto/test/broker"
   local failed=0 count=0 passed=0 name is_excepted
   for name in $(mosquitto_tests); do

@@ -31,7 +31,7 @@
 //! let policy = TransportPolicy { ping: PingInterval::Never, idle: IdleLimit::After(keep_alive), ..TransportPolicy::GATEWAY };
 //! let session = SessionHandle::open(worker, link.clone(), policy, Some(client));
 //! session.dispatch(vec![ReceivedCommand { request: Request::decode(text)?, bytes }]).await?;
-//! session.confirm(n).await?;
+//! session.confirm(n);
 //! link.set_gateway_state(subscriptions)?; // after each change that the next connection must know
 //! ```
 //! `ConnectionHandle::gateway_state` returns the carried state from before `ready` on, so a framing may read it there.

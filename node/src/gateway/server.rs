@@ -19,7 +19,7 @@ use actix_web::middleware::from_fn;
 use actix_web::rt::net::TcpStream;
 use actix_web::{App, Error, web};
 use cluster::Cluster;
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 use tokio_rustls::TlsAcceptor;
 use utoipa_actix_web::AppExt;
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -94,7 +94,8 @@ pub struct Listeners {
 
 /// Bound listener of a protocol other than HTTP.
 pub struct ProtocolListener {
-    pub name: &'static str,
+    /// Setting with its address.
+    pub setting: &'static str,
     pub protocol: StreamProtocol,
     pub listener: TcpListener,
 }
@@ -110,7 +111,8 @@ pub enum StreamProtocol {
     LineEcho,
 }
 
-/// Binds a listener. `SO_REUSEADDR` permits a restart while old connections are in `TIME_WAIT`.
+/// Binds a listener, which refuses connections until [`listen`]. `SO_REUSEADDR` permits a restart while old connections
+/// are in `TIME_WAIT`.
 ///
 /// # Errors
 /// An address that is malformed or cannot be bound.
@@ -119,9 +121,16 @@ pub fn bind(addr: &str) -> std::io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.bind(&addr.into())?;
-    socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
+}
+
+/// Lets a bound listener accept connections.
+///
+/// # Errors
+/// An address that another process listens at since it was bound.
+pub fn listen(listener: &TcpListener) -> std::io::Result<()> {
+    SockRef::from(listener).listen(BACKLOG)
 }
 
 /// Starts the threads that serve the listeners.
@@ -245,13 +254,15 @@ pub fn serve(parts: GatewayDeps, listeners: Listeners) -> std::io::Result<Runnin
 /// Adds the listener of a protocol other than HTTP.
 fn listen_tcp<P: TcpProtocol>(
     server: ServerBuilder,
-    ProtocolListener { name, listener, .. }: ProtocolListener,
+    ProtocolListener {
+        setting, listener, ..
+    }: ProtocolListener,
     parts: &GatewayDeps,
     protocol: P,
 ) -> std::io::Result<ServerBuilder> {
     let (parts, stopping) = (parts.clone(), server.graceful_shutdown_signal());
     let handshake = parts.handshake(ClientTls::stream);
-    server.listen(name, listener, move || {
+    server.listen(setting, listener, move || {
         let thread = WorkerThread::current(&parts);
         let (protocol, greetings) = (protocol.clone(), parts.greetings.clone());
         let (stopping, handshake) = (stopping.clone(), handshake.clone());
@@ -281,5 +292,24 @@ impl GatewayDeps {
             timeout: self.config.tuning.request_timeout.0,
             metrics: self.certificates.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[test]
+    fn bound_listener_refuses_connections_until_it_listens() {
+        let listener = bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let refused = TcpStream::connect(addr).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+        listen(&listener).unwrap();
+        TcpStream::connect(addr).unwrap();
+        assert_eq!(bind(&addr.to_string()).unwrap_err().kind(), ErrorKind::AddrInUse);
     }
 }

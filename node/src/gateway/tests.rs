@@ -238,7 +238,7 @@ async fn responses_pass_events_behind_a_full_window() {
     let response = alice.line().await;
     assert_eq!((&response["t"], &response["id"]), (&"hb".into(), &9.into()));
 
-    alice.session.confirm(2).await.unwrap();
+    alice.session.confirm(2);
     let behind = |n| {
         alice
             .session

@@ -99,10 +99,14 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     // Bound before anything slow: an address in use is the most common mistake, and should be reported at once.
     let http = config.server.listen.clone();
     let (listener, addr) = bind("server.listen", &http).await?;
+    listen("server.listen", &listener)?;
     let admin = match &*config.server.admin {
         "" => None,
         admin => Some(bind("server.admin", admin).await?),
     };
+    if let Some((listener, _)) = &admin {
+        listen("server.admin", listener)?;
+    }
     let admin_addr = admin.as_ref().map_or(addr, |(_, addr)| *addr);
     let tcp = bind_protocols(&config).await?;
     let tcp_addrs = tcp
@@ -208,7 +212,11 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     };
     #[cfg(test)]
     let gateway_deps = parts.clone();
-    // The gateway starts last: an accepted client finds every other component running.
+    // The gateway starts last: an accepted client finds every other component running. The clients of other protocols have
+    // no probes, so they are refused until now instead of waiting for a node that recovers its log: they try another one.
+    for protocol in &listeners.tcp {
+        listen(protocol.setting, &protocol.listener)?;
+    }
     let (started, gateway) = oneshot::channel();
     if serve.send((parts, listeners, started)).is_err() {
         return Err(Error::Ended("gateway"));
@@ -274,13 +282,24 @@ async fn bind(setting: &'static str, address: &str) -> Result<(TcpListener, Sock
     }
 }
 
+/// Lets the listener of a setting accept connections.
+fn listen(setting: &'static str, listener: &TcpListener) -> Result<(), Error> {
+    server::listen(listener).map_err(|source| Error::Gateway {
+        setting,
+        address: listener
+            .local_addr()
+            .map_or_else(|_| String::new(), |addr| addr.to_string()),
+        source,
+    })
+}
+
 /// Binds the listeners of the protocols other than HTTP.
 async fn bind_protocols(config: &Config) -> Result<Vec<(server::ProtocolListener, SocketAddr)>, Error> {
     let mut listeners = Vec::new();
     if !config.mqtt.listen.is_empty() {
         let (listener, addr) = bind("mqtt.listen", &config.mqtt.listen).await?;
         let listener = server::ProtocolListener {
-            name: "mqtt",
+            setting: "mqtt.listen",
             protocol: mqtt_protocol(config),
             listener,
         };
@@ -290,7 +309,7 @@ async fn bind_protocols(config: &Config) -> Result<Vec<(server::ProtocolListener
     if !config.tuning.line_echo_listen.is_empty() {
         let (listener, addr) = bind("tuning.line_echo_listen", &config.tuning.line_echo_listen).await?;
         let listener = server::ProtocolListener {
-            name: "line echo",
+            setting: "tuning.line_echo_listen",
             protocol: server::StreamProtocol::LineEcho,
             listener,
         };

@@ -14,7 +14,7 @@ use protocol::close::CloseReason;
 use tokio::sync::Notify;
 
 use super::delivery::{Framing, OutboundQueue, WriteChunk};
-use super::gateway_link::{ConversationSelection, GatewayLink, GatewayStateTooLarge};
+use super::gateway_link::{ConfirmationEffect, ConversationSelection, GatewayLink, GatewayStateTooLarge};
 
 /// Time without an event after which a ping asks the client to confirm the last one.
 pub(super) const CONFIRM_AFTER: Duration = Duration::from_secs(1);
@@ -166,6 +166,18 @@ impl ConnectionHandle {
         }
     }
 
+    /// Records that the client has applied the events up to `n`, which leave the replay buffer at once. The first
+    /// confirmation wakes the session: it shows that the client uses this one. The session reads later ones together, at
+    /// most `patience` after the first of them: a client that acknowledges every event would wake it as often.
+    pub(super) fn on_confirmed(&self, n: u64, patience: Duration) {
+        self.confirm(n);
+        match self.gateway.confirm(n) {
+            ConfirmationEffect::None => {}
+            ConfirmationEffect::First => self.request_check(),
+            ConfirmationEffect::Unread(since) => self.due.set(self.due.get().min(since + patience)),
+        }
+    }
+
     /// Records a dead connection and wakes the session.
     pub fn lose(&self) {
         self.lost.set(true);
@@ -264,6 +276,12 @@ impl ConnectionHandle {
     #[must_use]
     pub fn ponged(&self) -> u64 {
         self.ponged.get()
+    }
+
+    /// Returns the number up to which the client has confirmed events, and the time of the first confirmation since the
+    /// last call; `None` without one.
+    pub(super) fn take_confirmation(&self) -> Option<(u64, Instant)> {
+        self.gateway.take_confirmation()
     }
 
     /// Time since the last written event that no ping or confirmation followed; `None` without one.

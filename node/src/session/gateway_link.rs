@@ -1,8 +1,9 @@
-//! State that a gateway keeps at the connection of its client and that is carried with the session, and its selection of
-//! conversations.
+//! State that a gateway keeps at the connection of its client and that is carried with the session, its selection of
+//! conversations, and the events that it has confirmed.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use protocol::ConversationId;
@@ -18,6 +19,21 @@ pub(super) struct GatewayLink {
     is_rebuilt: Cell<bool>,
     /// Unset, the client receives all conversations.
     selection: RefCell<Option<Rc<dyn ConversationSelection>>>,
+    /// Number of the last event that the client has confirmed; `None` before the first confirmation.
+    confirmed: Cell<Option<u64>>,
+    /// Time of the first confirmation that the session has not read; `None`: it has read all.
+    unread_since: Cell<Option<Instant>>,
+}
+
+/// Effect of a confirmation on the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ConfirmationEffect {
+    /// The events were confirmed before, or the session has not read an earlier confirmation.
+    None,
+    /// It is the first one.
+    First,
+    /// It is the first one that the session has not read, and it came at this time.
+    Unread(Instant),
 }
 
 /// The state exceeds [`GatewayLink::STATE_BYTES`].
@@ -50,6 +66,31 @@ impl GatewayLink {
         }
         self.restore_state(state);
         Ok(())
+    }
+
+    /// Records that the client has applied the events up to `n`.
+    pub(super) fn confirm(&self, n: u64) -> ConfirmationEffect {
+        let before = self.confirmed.get();
+        if before.is_some_and(|before| n <= before) {
+            return ConfirmationEffect::None;
+        }
+        self.confirmed.set(Some(n));
+        if self.unread_since.get().is_some() {
+            return ConfirmationEffect::None;
+        }
+        let now = Instant::now();
+        self.unread_since.set(Some(now));
+        if before.is_none() {
+            ConfirmationEffect::First
+        } else {
+            ConfirmationEffect::Unread(now)
+        }
+    }
+
+    /// Returns the number up to which events are confirmed, and the time of the first confirmation since the last call;
+    /// `None` without one.
+    pub(super) fn take_confirmation(&self) -> Option<(u64, Instant)> {
+        Some((self.confirmed.get()?, self.unread_since.take()?))
     }
 
     /// Number of the changes so far that are written soon.

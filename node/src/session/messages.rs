@@ -28,11 +28,6 @@ pub struct ReceivedCommand {
 #[derive(Debug)]
 pub struct DetachedCommand(pub ReceivedCommand);
 
-/// Confirmation by the transport, for clients that never send `hb`: the client has applied the events up to this number,
-/// and they are never replayed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConfirmEvents(pub u64);
-
 /// Changes the time for which the session can be continued: by a resume for at most `session.resume_timeout`, and from
 /// the durable cursors of its device after that. With zero the session ends with its connection.
 #[derive(Clone, Copy, Debug)]
@@ -102,10 +97,6 @@ impl Message for CommandBatch {
 
 impl Message for DetachedCommand {
     type Result = bool;
-}
-
-impl Message for ConfirmEvents {
-    type Result = ();
 }
 
 impl Message for SetSessionExpiry {

@@ -8,9 +8,7 @@ use actix::{Addr, Message};
 use super::actor::Session;
 use super::authenticated_client::AuthenticatedClient;
 use super::connection_handle::ConnectionHandle;
-use super::messages::{
-    CommandBatch, ConfirmEvents, DetachedCommand, Disconnect, ReceivedCommand, SetSessionExpiry,
-};
+use super::messages::{CommandBatch, DetachedCommand, Disconnect, ReceivedCommand, SetSessionExpiry};
 use super::transport_policy::TransportPolicy;
 use super::worker_context::WorkerContext;
 
@@ -19,6 +17,8 @@ use super::worker_context::WorkerContext;
 pub struct SessionHandle {
     session: Addr<Session>,
     connection: Rc<ConnectionHandle>,
+    /// Time for which confirmations are collected.
+    report_interval: Duration,
 }
 
 /// The session has ended, or another one continues it. The reader ends, too.
@@ -36,8 +36,13 @@ impl SessionHandle {
         policy: TransportPolicy,
         client: Option<AuthenticatedClient>,
     ) -> SessionHandle {
+        let report_interval = worker.config.tuning.delivered_interval.0;
         let session = Session::open(worker, connection.clone(), policy, client);
-        SessionHandle { session, connection }
+        SessionHandle {
+            session,
+            connection,
+            report_interval,
+        }
     }
 
     #[must_use]
@@ -66,13 +71,10 @@ impl SessionHandle {
         let _dispatched = self.session.send(DetachedCommand(command)).await;
     }
 
-    /// Confirms that the client has applied the events up to `n`, as `hb` does: the delivered cursors move, and the
-    /// replay buffer is trimmed.
-    ///
-    /// # Errors
-    /// [`SessionEnded`] if the session has ended.
-    pub async fn confirm(&self, n: u64) -> Result<(), SessionEnded> {
-        self.send(ConfirmEvents(n)).await
+    /// Confirms that the client has applied the events up to `n`, as `hb` does: the replay buffer is trimmed at once, and
+    /// the delivered cursors move with the next report. Numbers that were confirmed before change nothing.
+    pub fn confirm(&self, n: u64) {
+        self.connection.on_confirmed(n, self.report_interval);
     }
 
     /// Changes the time for which the session can be continued: by a resume for at most `session.resume_timeout`, and from

@@ -299,7 +299,8 @@ impl CostClient {
                 CostClient::WebSocket(cable.client)
             }
             CostTransport::Mqtt(quality) => {
-                let connect = MqttConnect::clean(5, user, user);
+                // Not the user's name alone: the client of the other quality would be displaced.
+                let connect = MqttConnect::clean(5, user, &format!("{user}-{}", transport.name()));
                 let mut client = MqttClient::connect_at(node.mqtt, &connect).await.0;
                 assert_eq!(client.subscribe("u/me/events", quality).await, quality);
                 CostClient::Mqtt(client)

@@ -38,8 +38,6 @@ pub(in crate::gateway) struct MqttHandler {
     /// Session with the version of its client's protocol.
     session: Option<(SessionHandle, MqttVersion)>,
     will: Option<LastWill>,
-    /// Number up to which the client has received all events.
-    confirmed: Option<u64>,
     /// Packet with which the client ended the connection.
     disconnect: Option<DisconnectPacket>,
 }
@@ -60,7 +58,6 @@ impl MqttHandler {
             connect: None,
             session: None,
             will: None,
-            confirmed: None,
             disconnect: None,
         }
     }
@@ -90,11 +87,10 @@ impl MqttHandler {
             self.link.outbox(|outbox| outbox.answer(out.freeze()));
         }
         self.stream.release();
-        let confirmed = self
-            .connection
-            .translate(MqttTranslator::take_confirmation)
-            .flatten();
-        self.confirmed = confirmed.or(self.confirmed);
+        let confirmed = self.connection.translate(MqttTranslator::take_confirmation);
+        if let (Some(n), Some((session, _))) = (confirmed.flatten(), &self.session) {
+            session.confirm(n);
+        }
         read.inspect_err(|code| {
             let reason = reason_of(*code);
             self.connection.translate(|translator| translator.fail(reason));
@@ -125,13 +121,14 @@ impl MqttHandler {
                     .ignored(bytes, now)
                     .map_err(|violation| violation.close_code())?,
                 // Bounded by the events that were sent.
-                (PacketEffect::Acknowledged, _) => self.link.wake_writer(),
+                (PacketEffect::Acknowledged { was_full: true }, _) => self.link.wake_writer(),
                 (PacketEffect::Disconnect(packet), _) => {
                     self.disconnect = Some(packet);
                     return Err(CloseCode::Normal);
                 }
                 // Bounded by one read of the socket.
-                (PacketEffect::Request | PacketEffect::Answered | PacketEffect::Ignored, None) => {}
+                (PacketEffect::Request | PacketEffect::Answered | PacketEffect::Ignored, None)
+                | (PacketEffect::Acknowledged { was_full: false }, _) => {}
             }
         }
     }
@@ -211,7 +208,7 @@ impl MqttHandler {
         Ok(())
     }
 
-    /// Hands the requests and the confirmation of events to the session.
+    /// Hands the requests to the session.
     async fn send(&mut self) -> Result<(), SessionOver> {
         let Some((session, _)) = &self.session else {
             return Ok(());
@@ -220,9 +217,6 @@ impl MqttHandler {
         let requests = requests.filter(|requests| !requests.is_empty());
         if let Some(requests) = requests {
             session.dispatch(requests).await.map_err(|_| SessionOver)?;
-        }
-        if let Some(n) = self.confirmed.take() {
-            session.confirm(n).await.map_err(|_| SessionOver)?;
         }
         Ok(())
     }
@@ -338,10 +332,7 @@ impl StreamHandler for MqttHandler {
     }
 
     fn is_pending(&self) -> bool {
-        self.connect.is_some()
-            || self.connection.has_requests()
-            || self.confirmed.is_some()
-            || self.link.outbox(|outbox| outbox.behind())
+        self.connect.is_some() || self.connection.has_requests() || self.link.outbox(|outbox| outbox.behind())
     }
 
     async fn flush(&mut self) -> Result<(), SessionOver> {

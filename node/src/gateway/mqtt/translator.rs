@@ -84,7 +84,10 @@ pub(super) enum PacketEffect {
     /// The session receives a command, which it charges.
     Request,
     /// The client acknowledged an event that was sent to it.
-    Acknowledged,
+    Acknowledged {
+        /// True if the window was full: the next event may wait for this acknowledgement.
+        was_full: bool,
+    },
     /// The session does not receive the packet: the gateway answers it.
     Answered,
     /// The packet has no meaning: it belongs to no message that is on its way.
@@ -201,11 +204,14 @@ impl MqttTranslator {
     ) -> Result<PacketEffect, PacketError> {
         match packet {
             ClientPacket::Publish(message) => self.publish(message, bytes, out),
-            ClientPacket::PubAck(packet_id) => Ok(if self.window.on_ack(packet_id) {
-                PacketEffect::Acknowledged
-            } else {
-                PacketEffect::Ignored
-            }),
+            ClientPacket::PubAck(packet_id) => {
+                let was_full = !self.window.has_room();
+                Ok(if self.window.on_ack(packet_id) {
+                    PacketEffect::Acknowledged { was_full }
+                } else {
+                    PacketEffect::Ignored
+                })
+            }
             ClientPacket::PubRel(packet_id) => self.release(packet_id, out),
             ClientPacket::PubRec(..) | ClientPacket::PubComp(_) => Ok(PacketEffect::Ignored),
             ClientPacket::Subscribe(subscribe) => Ok(self.subscribe(subscribe, out)),

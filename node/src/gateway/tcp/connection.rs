@@ -128,13 +128,22 @@ impl<H: StreamHandler> StreamReader<H> {
             self.link.on_received();
             self.metrics.bytes_in.inc_by(bytes.len() as u64);
             let received = self.handler.receive(&bytes, &mut self.meter);
+            if bytes.len() == bytes.capacity() && !self.handler.is_pending() {
+                // More bytes wait, and nothing here does. A client with endless input would starve the thread's other
+                // connections.
+                tokio::task::yield_now().await;
+            }
             if self.pace().await.is_err() {
                 return;
             }
             if let Err(code) = received {
                 break Disconnect::Broken(code);
             }
-            bytes = Vec::with_capacity(next_read(bytes.len()));
+            let next = next_read(bytes.len());
+            bytes.clear();
+            if bytes.capacity() != next {
+                bytes = Vec::with_capacity(next);
+            }
             match self.read(&mut bytes, input).await {
                 Ok(true) => {}
                 Ok(false) => break Disconnect::Lost,
@@ -165,8 +174,6 @@ impl<H: StreamHandler> StreamReader<H> {
     /// Waits until the handler has accepted its packets and the meter's delay has passed.
     async fn pace(&mut self) -> Result<(), SessionOver> {
         if !self.handler.is_pending() {
-            // Nothing here waits. A client with endless input would starve the thread's other connections.
-            tokio::task::yield_now().await;
             return Ok(());
         }
         // While the session holds the reader, the client's silence must not count towards the idle timeout.

@@ -29,7 +29,9 @@ pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 impl Session {
     /// Checks everything that time, the node or the hub may have changed.
     pub(super) fn look(&mut self, ctx: &mut Context<Session>) {
-        // First: a session whose time is over ends below.
+        // Before the cursors, which follow from it.
+        self.read_confirmation(ctx);
+        // A session whose time is over ends below.
         self.write_cursors(ctx);
         if self.lifecycle.is_detached() {
             return self.look_while_detached(ctx);
@@ -193,6 +195,15 @@ impl Session {
     }
 
     // --- delivered cursors ---
+
+    /// Reads what the client has confirmed through its gateway since the last call.
+    pub(super) fn read_confirmation(&mut self, ctx: &mut Context<Session>) {
+        if let Some((n, at)) = self.link.take_confirmation() {
+            self.delivery.confirm(n, at);
+            // Events of this session reached the client: the resumed session can end.
+            self.confirm(ctx);
+        }
+    }
 
     /// Reports the collected cursors.
     pub(super) fn report(&mut self, ctx: &mut Context<Session>) {

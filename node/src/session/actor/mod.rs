@@ -54,7 +54,7 @@ use super::intake::CommandIntake;
 use super::lifecycle::Lifecycle;
 use super::limits::CommandLimits;
 use super::long_poll::LongPoll;
-use super::messages::{CommandBatch, ConfirmEvents, DetachedCommand, Disconnect, SetSessionExpiry};
+use super::messages::{CommandBatch, DetachedCommand, Disconnect, SetSessionExpiry};
 use super::pending_futures::{Continuation, FutureEvent, PendingFutures};
 use super::presence::SessionPresence;
 use super::retry_queue::RetryQueue;
@@ -236,6 +236,9 @@ impl Session {
 
     /// Removes the session from the registries of the node and reports its delivered cursors.
     fn release(&mut self) {
+        if let Some((n, at)) = self.link.take_confirmation() {
+            self.delivery.confirm(n, at);
+        }
         self.worker.remove(self.tag);
         self.worker.presence.end(self.tag);
         self.presence.end();
@@ -336,16 +339,6 @@ impl Handler<DetachedCommand> for Session {
     }
 }
 
-impl Handler<ConfirmEvents> for Session {
-    type Result = ();
-
-    fn handle(&mut self, confirmed: ConfirmEvents, ctx: &mut Context<Session>) {
-        self.delivery.confirm(confirmed.0, Instant::now());
-        // Events of this session reached the client: the resumed session can end.
-        self.confirm(ctx);
-    }
-}
-
 impl Handler<SetSessionExpiry> for Session {
     type Result = ();
 
@@ -361,7 +354,8 @@ impl Handler<Disconnect> for Session {
     type Result = ();
 
     fn handle(&mut self, disconnect: Disconnect, ctx: &mut Context<Session>) {
-        // A pong may have arrived just before: its check would find the session detached.
+        // They may have arrived just before: their check would find the session detached.
+        self.read_confirmation(ctx);
         self.delivery.deliver(self.link.ponged(), Instant::now());
         // A lost or closed connection leaves the session resumable; a protocol error closes it by its code.
         match disconnect {

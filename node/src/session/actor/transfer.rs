@@ -135,6 +135,7 @@ impl Handler<ExportSession> for Session {
         let (Some(sid), Some(feed)) = (self.lifecycle.sid(), self.subscriber()) else {
             return Err(NotResumed::Unknown);
         };
+        self.read_confirmation(ctx);
         // A client without memory continues behind its last confirmation, the earliest point that can be replayed.
         let n = question.n.unwrap_or_else(|| self.delivery.floor());
         let events = self.delivery.events_after(n).map_err(|_| NotResumed::Gap)?;

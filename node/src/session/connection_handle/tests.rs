@@ -73,6 +73,45 @@ impl Wake for WakeCounter {
     }
 }
 
+#[test]
+fn later_confirmations_are_read_together() {
+    let socket: Weak<dyn CloseSocket> = Weak::<NoSocket>::new();
+    let link = ConnectionHandle::new(OutboundQueue::new(QueueBounds::from(&Config::default())), socket);
+    let counter = Arc::new(WakeCounter::default());
+    let waker = Waker::from(counter.clone());
+    let mut cx = Context::from_waker(&waker);
+    let patience = Duration::from_secs(1);
+    write(&link, 4);
+    link.set_due(Instant::now() + patience * 60);
+    assert!(!link.poll_wake(&mut cx));
+    assert_eq!(link.take_confirmation(), None);
+    link.on_confirmed(0, patience);
+    assert_eq!(
+        counter.0.load(Ordering::Relaxed),
+        1,
+        "the client uses the session"
+    );
+    assert!(link.poll_wake(&mut cx));
+    assert_eq!(link.take_confirmation().map(|(n, _)| n), Some(0));
+
+    let before = Instant::now();
+    for n in [1, 3, 2, 3] {
+        link.on_confirmed(n, patience);
+    }
+    assert_eq!(counter.0.load(Ordering::Relaxed), 1, "no wake-up for each");
+    assert!(link.outbox(|outbox| outbox.after(3).is_ok() && outbox.after(2).is_err()));
+    link.tick(before + patience / 2);
+    assert!(!link.poll_wake(&mut cx));
+    link.tick(Instant::now() + patience);
+    assert!(
+        link.poll_wake(&mut cx),
+        "the deadline of the session is that of the report"
+    );
+    let (n, at) = link.take_confirmation().unwrap();
+    assert!(n == 3 && at >= before);
+    assert_eq!(link.take_confirmation(), None);
+}
+
 /// The reader waits for its client beside the session, whose own wake-up stays.
 #[test]
 fn drained_queue_wakes_the_reader_and_not_the_session() {

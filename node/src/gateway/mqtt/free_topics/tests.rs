@@ -186,9 +186,9 @@ fn message_of_the_highest_quality_is_published_by_its_release() {
     tree.packet(&bob, ClientPacket::PubRec(1, 0)).unwrap();
     assert_eq!(bob.bytes()[..], [0x62, 2, 0, 1]);
     tree.packet(&bob, ClientPacket::PubComp(1)).unwrap();
-    // A second repetition over one connection is a violation.
-    for _ in 0..2 {
-        tree.publish(&alice, message("t", "x", TWO));
+    // A second repetition over one connection is a violation, another message under the id is not.
+    for payload in ["x", "y", "x", "y"] {
+        tree.publish(&alice, message("t", payload, TWO));
     }
     let third = tree.packet(&alice, ClientPacket::Publish(message("t", "x", TWO)));
     assert_eq!(third, Err(PacketError::PROTOCOL));

@@ -7,6 +7,9 @@ use super::reason_code::{PacketError, ReasonCode};
 /// Largest remaining length that four bytes can state.
 pub(super) const MAX_REMAINING: usize = 268_435_455;
 
+/// Type that no packet has.
+const FORBIDDEN: u8 = 0;
+
 /// Fixed header of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::gateway::mqtt) struct FixedHeader {
@@ -25,7 +28,7 @@ impl FixedHeader {
     /// Reads the header at the start of `bytes`. `None`: it is incomplete.
     ///
     /// # Errors
-    /// A length of more than four bytes, or a packet over `max` bytes.
+    /// The forbidden type, a length of more than four bytes, or a packet over `max` bytes.
     pub(in crate::gateway::mqtt) fn read(
         bytes: &[u8],
         max: usize,
@@ -33,6 +36,10 @@ impl FixedHeader {
         let Some((&first, rest)) = bytes.split_first() else {
             return Ok(None);
         };
+        // At once: its flags and its length have no meaning.
+        if first >> 4 == FORBIDDEN {
+            return Err(PacketError::PROTOCOL);
+        }
         let mut remaining = 0;
         for (at, byte) in rest.iter().take(4).enumerate() {
             remaining |= usize::from(byte & 0x7F) << (7 * at);
@@ -114,6 +121,7 @@ mod tests {
                 Err(PacketError::MALFORMED),
             ),
             (&[0x30, 99], 100, Err(PacketError(ReasonCode::PacketTooLarge))),
+            (&[0x0A, 0xC0], 100, Err(PacketError::PROTOCOL)),
         ] {
             assert_eq!(FixedHeader::read(bytes, max), expected, "{bytes:?}");
         }
@@ -128,7 +136,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn written_header_is_read_back(remaining in 0..=MAX_REMAINING, first in any::<u8>()) {
+        fn written_header_is_read_back(remaining in 0..=MAX_REMAINING, first in 0x10..=u8::MAX) {
             let mut out = BytesMut::new();
             FixedHeader::write(&mut out, first, remaining);
             prop_assert_eq!(out.len(), 1 + length_size(remaining));

@@ -204,7 +204,10 @@ impl ClientSession {
         is_v5: bool,
     ) -> Result<(), PacketError> {
         if let Some(known) = self.unreleased.get_mut(&packet_id) {
-            known.repetitions += 1;
+            // Another message under the id is acknowledged and not published (section 4.3.3).
+            let is_repeated =
+                known.message.topic == message.topic && known.message.payload == message.payload;
+            known.repetitions += u8::from(is_repeated);
             // A client repeats a message over another connection only.
             return if known.repetitions > 1 {
                 Err(PacketError::PROTOCOL)

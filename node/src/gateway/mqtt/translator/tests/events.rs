@@ -210,7 +210,8 @@ fn receive_maximum_holds_events_back() {
     assert!(!connection.translator.takes_event(), "the client permits three");
     assert_eq!(
         connection.packet(ClientPacket::PubAck(2)),
-        Ok(PacketEffect::Acknowledged)
+        Ok(PacketEffect::Acknowledged { was_full: true }),
+        "the writer has to go on"
     );
     assert!(connection.translator.takes_event());
     assert_eq!(
@@ -218,7 +219,10 @@ fn receive_maximum_holds_events_back() {
         Ok(PacketEffect::Ignored)
     );
     connection.translator.take_confirmation();
-    connection.packet(ClientPacket::PubAck(1)).unwrap();
+    assert_eq!(
+        connection.packet(ClientPacket::PubAck(1)),
+        Ok(PacketEffect::Acknowledged { was_full: false })
+    );
     assert_eq!(connection.translator.take_confirmation(), Some(2));
 }
 
