@@ -83,7 +83,7 @@ pub(super) struct ErasureProgressRow {
     pub(super) s: u64,
     pub(super) messages: u64,
     pub(super) events: u64,
-    /// Last ban of which the author was checked; `None` before the first.
+    /// Last ban of which the author was checked; `None` before the first, and once all were.
     pub(super) ban: Option<UserId>,
 }
 

@@ -128,6 +128,15 @@ export interface DeviceTokenRequest {
   name?: string | null;
 }
 
+/** Fate of the messages of an erased user. */
+export type ErasedMessages = "keep-anonymous" | "delete";
+
+/** The erasure of a user that a back end requests. */
+export interface ErasureRequest {
+  /** `delete` deletes the user's messages for everybody, `keep-anonymous` keeps them with a random id as their author. */
+  messages: ErasedMessages;
+}
+
 /** Positions of the client. */
 export interface HaveQuery {
   /** The `next` of the previous page; without it, the first page. */
@@ -151,6 +160,58 @@ export interface ItemVerdict {
   /** The id of the user. */
   u: UserId;
 }
+
+/** The erasure of a user: what it has done, for the records of the operator. */
+export interface Job {
+  /** The time of the last step, in milliseconds since the epoch; absent while the job runs. */
+  done?: number | null;
+  /**
+   * The time by which the removed words are in no file of a node, in milliseconds since the epoch; absent while the job
+   * runs, and if `storage.compaction_interval` is 0. It assumes that all nodes have the interval of this one and run
+   * until then. Backups from before may hold the words.
+   */
+  gone_by?: number | null;
+  /** The id of the job. */
+  job: string;
+  /** The kind of the job, `erase`. */
+  kind: string;
+  /** The fate of the user's messages. */
+  messages: ErasedMessages;
+  /** The work in each shard, without the conversations that are under way. */
+  shards: JobShard[];
+  /** The time of the request, in milliseconds since the epoch. */
+  started: number;
+  /** The state of the job: running or done. */
+  state: JobState;
+  /** The id of the user. It is not given out again. */
+  u: UserId;
+}
+
+/** A job that was begun. */
+export interface JobCreated {
+  /** The id of the job. */
+  job: string;
+}
+
+/** Work of a job in one shard. */
+export interface JobShard {
+  /** The number of conversations of the user. */
+  conversations: number;
+  /**
+   * The number of other events that named the user: edits, deletions, reactions, changes of members and settings,
+   * mentions.
+   */
+  events: number;
+  /** The log index up to which the shard is done. A replica that has applied it holds the result. */
+  index: number;
+  /** The number of messages that were deleted or made anonymous. */
+  messages: number;
+  /** The number of the shard. */
+  shard: number;
+}
+
+/** State of a job. */
+export type JobState = "running" | "done";
 
 /** Part of the server API that a key permits. */
 export type KeyScope = "users" | "conversations" | "messages" | "read" | "erase";

@@ -61,6 +61,8 @@ pub(super) fn step(
         left -= remove(work, ChatTable::Dedup, (&scope, &keys::behind(&scope)), left)?;
         done = left > 0;
         if done {
+            // A later step, after another membership, reads the bans anew.
+            progress.ban = None;
             forget(work, erased, &mut conv)?;
         }
         // Proposed again until it is done; a step without effect must not cost a write.
@@ -258,7 +260,11 @@ fn forget(
     }: Erased<'_>,
     conv: &mut ConvRow,
 ) -> Result<()> {
-    let peer = conv.peer_of(user).filter(|peer| *peer != user).cloned();
+    // Taken before the user is replaced, and never the tombstone of an earlier erasure.
+    let other = |id: &&UserId| **id != *user && !id.is_tombstone();
+    let peer = conv.peer.as_ref();
+    let peer = peer.and_then(|peer| Some(peer).filter(other).or(Some(&conv.creator).filter(other)));
+    let peer = peer.cloned();
     if conv.creator == *user {
         conv.creator = tombstone.clone();
     }

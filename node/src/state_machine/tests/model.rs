@@ -41,6 +41,7 @@ struct Model {
     own: HashMap<(ConversationId, UserId), (bool, bool)>,
     /// The first event that is there, and the ordinal of the last message that is gone.
     floors: HashMap<ConversationId, (u64, u64)>,
+    erased: BTreeSet<(ConversationId, UserId)>,
 }
 
 #[derive(Clone, Debug)]
@@ -443,6 +444,7 @@ impl Model {
         self.results.retain(|(c, who, _), _| (c, who) != (conv, user));
         self.blocked_or_banned.remove(&(conv.clone(), user.clone()));
         assert!(!self.members.contains_key(&(conv.clone(), user.clone())));
+        self.erased.insert((conv.clone(), user.clone()));
     }
 
     /// Forgets what goes.
@@ -855,13 +857,19 @@ impl Model {
                 .filter(|(_, member)| *member == user)
                 .map(|(conv, _)| conv.clone());
             assert_eq!(conversations, seen.collect());
-            let blocked = query::blocks(&users.rows, &user, None, usize::MAX).unwrap().items;
+            let mut blocked = query::blocks(&users.rows, &user, None, usize::MAX).unwrap().items;
+            // The list of an erased user is removed with the user, and told nothing before.
+            let listed = |other: &UserId| {
+                let conv = ConversationId::direct(&user, other);
+                !self.erased.contains(&(conv, user.clone()))
+            };
+            blocked.retain(listed);
             let direct = |other: &UserId| (ConversationId::direct(&user, other), other.clone());
             let expected = USERS
                 .map(u)
                 .into_iter()
                 .filter(|other| self.blocked_or_banned.contains(&direct(other)));
-            let mut expected: Vec<_> = expected.collect();
+            let mut expected: Vec<_> = expected.filter(listed).collect();
             expected.sort();
             assert_eq!(blocked, expected);
         }

@@ -38,7 +38,7 @@ type JobPath = Path<String>;
 /// The erasure of a user that a back end requests.
 #[derive(Deserialize, ToSchema)]
 struct ErasureRequest {
-    /// `delete` deletes them for everybody, `keep-anonymous` keeps them with a random id as their author.
+    /// `delete` deletes the user's messages for everybody, `keep-anonymous` keeps them with a random id as their author.
     messages: ErasedMessages,
 }
 
@@ -68,6 +68,7 @@ struct Job {
     u: UserId,
     /// The fate of the user's messages.
     messages: ErasedMessages,
+    /// The state of the job: running or done.
     state: JobState,
     /// The time of the request, in milliseconds since the epoch.
     started: u64,
