@@ -169,11 +169,10 @@ fn a_node_with_a_certificate_is_checked_and_chatted_with() {
         code(&format!("https://127.0.0.1:{port}")) == Some(0)
     });
     assert_eq!(code(&format!("http://127.0.0.1:{port}")), Some(3));
-    let banner = std::fs::read_to_string(&log).unwrap();
-    assert!(
-        banner.contains(&format!("rookery chat --url wss://127.0.0.1:{port} ")),
-        "{banner}"
-    );
+    let url_line = format!("rookery chat --url wss://127.0.0.1:{port} ");
+    eventually("the banner names the URL", || {
+        std::fs::read_to_string(&log).unwrap().contains(&url_line)
+    });
 
     let url = [format!("wss://localhost:{port}")];
     let mut trusting = program();
