@@ -133,6 +133,7 @@ impl Webhook {
             let labels = WebhookLabels { hook: name, outcome };
             drop(metrics.posts.get_or_create(&labels));
         }
+        drop(metrics.attempts_failed.get_or_create(&WebhookKind { hook: name }));
         let target = WebhookEndpoint {
             name,
             uri,
