@@ -225,7 +225,7 @@ plant() {
     say "NOT FOUND by $name in $file: $3"
     failed=1
   else
-    printf 'found by %-10s in %s: %s\n' "$name" "$file" "$(grep -v 'found symbolic link' "$work/found" | tail -n 1 | tr -s ' ' | cut -c1-120)"
+    printf 'found by %-10s in %s: %s\n' "$name" "$file" "$(grep -v -e 'found symbolic link' -e '^ *$' "$work/found" | tail -n 1 | tr -s ' ' | cut -c1-120)"
   fi
   planted=$((planted + 1))
   files+=("$file")
