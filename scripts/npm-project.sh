@@ -17,15 +17,20 @@ need_chromium() {
   exit 1
 }
 
-# Exports the binary of the server as ROOKERY_BIN: the given one, that of BIN, or a debug build.
-server_binary() {
+# Exports the binary of the server as ROOKERY_BIN: the given one, that of BIN, or a debug build. Other binaries that are
+# named are expected, or built, beside it.
+server_binary() { # server_binary [NAME...]
   if [ -z "${ROOKERY_BIN:-}" ]; then
     if [ -z "${BIN:-}" ]; then
-      scripts/cargo.sh build --locked --bin rookery
+      scripts/cargo.sh build --locked --bin rookery "${@/#/--bin=}"
       BIN=${CARGO_TARGET_DIR:-target}/debug
     fi
     ROOKERY_BIN=$(realpath "$BIN/rookery")
   fi
+  local name
+  for name in "$@"; do
+    [ -x "$(dirname "$ROOKERY_BIN")/$name" ] || { say "$name is missing beside $ROOKERY_BIN"; exit 1; }
+  done
   export ROOKERY_BIN
 }
 

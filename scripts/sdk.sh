@@ -4,7 +4,8 @@
 #   scripts/sdk.sh            what needs no server: lint, types, tests, package, sizes
 #   scripts/sdk.sh nodes      the generated types, and the clients against real nodes
 #   scripts/sdk.sh browser    the client in Chromium, which CHROMIUM names (/usr/bin/chromium unless given)
-#   scripts/sdk.sh chaos      many clients, three nodes, faults (SECONDS=120 CLIENTS=50 SEED=…)
+#   scripts/sdk.sh chaos      many clients, three nodes, faults, judged by the oracle of rookery-loadtest
+#                             (SECONDS=120 CLIENTS=50 SEED=…)
 #
 # ROOKERY_BIN or BIN=DIR names the server's binary; otherwise a debug build is made.
 set -euo pipefail
@@ -14,7 +15,11 @@ what=${1:-}
 . scripts/npm-project.sh sdk
 need_npm
 [ "$what" != browser ] || need_chromium
-[ -z "$what" ] || server_binary
+case $what in
+  "") ;;
+  chaos) server_binary rookery-loadtest ;;
+  *) server_binary ;;
+esac
 enter
 
 case $what in

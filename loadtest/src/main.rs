@@ -31,6 +31,8 @@ mod setup;
 
 mod oracle;
 
+mod recording;
+
 mod measure;
 
 mod progress;
@@ -91,6 +93,7 @@ fn main() -> ExitCode {
                 Ok(true)
             }
             CliCommand::Failover(args) => run::failover(args).await,
+            CliCommand::Judge(args) => Ok(recording::judge(&args.recording)?),
         }
     });
     match verdict {

@@ -20,6 +20,18 @@ pub(crate) struct MessageTag {
     pub(crate) ordinal: Ordinal,
 }
 
+/// Clients of a run and the messages that they sent, against which a received event is verified.
+pub(crate) trait SentMessages {
+    /// Returns the client of a user name; `None` if the name is not of this run.
+    fn client(&self, user: &str) -> Option<ClientIx>;
+
+    /// Returns the message with a client message id; `None` if the id is not of this run.
+    fn message(&self, cid: &str) -> Option<MessageTag>;
+
+    /// Returns the due time of a message, in nanoseconds of the run; `None` if the body is not the sender's.
+    fn verify(&self, conversation: &str, cid: &str, body: &str) -> Option<u64>;
+}
+
 /// Encoder and verifier of the messages of one run.
 #[derive(Clone, Debug)]
 pub(crate) struct Payload {
@@ -137,6 +149,20 @@ impl Payload {
         hash.update(&tag.ordinal.to_le_bytes());
         hash.update(&at.to_le_bytes());
         hash.digest()
+    }
+}
+
+impl SentMessages for Payload {
+    fn client(&self, user: &str) -> Option<ClientIx> {
+        Payload::client(self, user)
+    }
+
+    fn message(&self, cid: &str) -> Option<MessageTag> {
+        self.parse_cid(cid)
+    }
+
+    fn verify(&self, conversation: &str, cid: &str, body: &str) -> Option<u64> {
+        Payload::verify(self, conversation, self.parse_cid(cid)?, body)
     }
 }
 

@@ -45,6 +45,8 @@ pub(crate) enum CliCommand {
     Collect(CollectArgs),
     /// Measures, per shard, the time without acknowledgements after a fault of the shard owner.
     Failover(FailoverArgs),
+    /// Judges what clients of another program recorded: the messages they sent, and what they were shown.
+    Judge(JudgeArgs),
 }
 
 #[derive(Args, Debug)]
@@ -265,6 +267,13 @@ pub(crate) struct FailoverArgs {
     /// Writes failover.json to this directory.
     #[arg(long, value_name = "DIR")]
     pub(crate) report: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct JudgeArgs {
+    /// The recording, one JSON object a line (format: docs/loadtest.md).
+    #[arg(value_name = "FILE")]
+    pub(crate) recording: PathBuf,
 }
 
 // === impl Connections, LoadArgs ===

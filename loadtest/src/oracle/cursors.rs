@@ -117,6 +117,26 @@ impl Oracle {
         }
     }
 
+    /// Checks the numbers of members, as (delivered, read), that have a message, as its sender was shown them before and
+    /// is shown them now.
+    pub(crate) fn reach(
+        &mut self,
+        conv: ConvIx,
+        sender: ClientIx,
+        s: u64,
+        before: (u64, u64),
+        now: (u64, u64),
+    ) {
+        self.counts.receipts += 1;
+        let verdict = if now.0 < before.0 || now.1 < before.1 {
+            let detail = format!("s={s} had reached (delivered, read) {before:?} members, now {now:?}");
+            Err((ViolationKind::CursorFell, detail))
+        } else {
+            order(now.1, now.0, u64::MAX)
+        };
+        self.judge(verdict, conv, Some(sender), s);
+    }
+
     /// Checks a row of a client's conversation list.
     pub(crate) fn listed(&mut self, conv: ConvIx, client: ClientIx, row: ListedRow) {
         self.judge(check(&row), conv, Some(client), row.read);

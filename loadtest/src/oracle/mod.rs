@@ -176,6 +176,23 @@ impl Oracle {
         self.judge_gone(conv, false);
     }
 
+    /// Moves a client's view over a gap that the client reported. A later reading of its whole log must contain the
+    /// events of the gap.
+    pub(crate) fn skipped(&mut self, conv: ConvIx, client: ClientIx, from: u64, to: u64) {
+        let Some(view) = self.conversations[conv as usize].views.get_mut(&client) else {
+            return;
+        };
+        if from == view.last + 1 {
+            view.last = view.last.max(to);
+            return;
+        }
+        let detail = format!(
+            "client {client} had s={} and reports a gap from s={from} to s={to}",
+            view.last
+        );
+        self.violate(ViolationKind::Hole, Some(conv), Some(client), from, detail);
+    }
+
     /// Returns the ordinal of the client's next change, for its client message id.
     pub(crate) fn next_change(&mut self, conv: ConvIx, client: ClientIx) -> Ordinal {
         self.conversations[conv as usize].log.next_change(client)

@@ -4,7 +4,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::changes::{ChangeKind, MessageChange};
 use super::violation::ViolationKind;
-use crate::payload::{ClientIx, MessageTag, Payload};
+use crate::payload::{ClientIx, MessageTag, SentMessages};
 use crate::wire::WireFrame;
 
 /// Observation of one event. Two receivers observed the same event if and only if `digest` is equal, and `body` too
@@ -39,7 +39,7 @@ impl SeenEvent {
     pub(crate) fn read(
         frame: &WireFrame<'_>,
         conversation: &str,
-        payload: &Payload,
+        sent: &impl SentMessages,
     ) -> Result<Option<SeenEvent>, (ViolationKind, String)> {
         let Some(s) = frame.s else { return Ok(None) };
         // Positions begin at 1, and 0 stands for "unknown" in the log.
@@ -63,20 +63,20 @@ impl SeenEvent {
                 // A missing field fails the checks below like a wrong one.
                 let (cid, user) = (frame.cid.unwrap_or_default(), frame.u.unwrap_or_default());
                 let body = frame.b.map_or("", |body| body.get());
-                let Some(tag) = payload.parse_cid(cid) else {
+                let Some(tag) = sent.message(cid) else {
                     return Err((
                         ViolationKind::Phantom,
                         format!("cid {cid:?} was never used in this run"),
                     ));
                 };
-                if user != payload.user(tag.sender) {
+                if sent.client(user) != Some(tag.sender) {
                     return Err((ViolationKind::Phantom, format!("{cid:?} has the sender {user:?}")));
                 }
                 // A deleted body has no checksum to verify.
                 let due = if frame.deleted {
                     Some(0)
                 } else {
-                    payload.verify(conversation, tag, body)
+                    sent.verify(conversation, cid, body)
                 };
                 let Some(due) = due else {
                     return Err((
@@ -87,13 +87,13 @@ impl SeenEvent {
                 (seen.mn, seen.tag, seen.due) = (frame.mn, Some(tag), due);
             }
             "member" => {
-                let client = frame.who.and_then(|who| payload.client(who));
+                let client = frame.who.and_then(|who| sent.client(who));
                 // An event without a role is a removal.
                 seen.member = client.map(|client| (client, frame.role.is_some()));
             }
             "edit" | "del" | "react" => {
                 let user = frame.u.unwrap_or_default();
-                let (Some(by), Some(of)) = (payload.client(user), frame.of) else {
+                let (Some(by), Some(of)) = (sent.client(user), frame.of) else {
                     return Err((
                         ViolationKind::Phantom,
                         format!("event {:?} of {:?} by {user:?}", frame.t, frame.of),

@@ -14,7 +14,7 @@ use rand::Rng;
 pub(crate) use self::failover::failover;
 pub(crate) use self::scenario_run::run;
 use crate::report::{compare, dated_report};
-use crate::{cluster, distributed, load, session};
+use crate::{cluster, distributed, load, recording, session};
 
 /// Reason for which a run has no verdict.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +33,8 @@ pub(crate) enum Error {
     Compare(#[from] compare::Error),
     #[error(transparent)]
     Book(#[from] dated_report::Error),
+    #[error(transparent)]
+    Recording(#[from] recording::Error),
     #[error("the run is inconclusive: {0}")]
     Nothing(String),
     #[error("a measured session failed: {0}")]
