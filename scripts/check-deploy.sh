@@ -78,12 +78,9 @@ show_metrics() {
   base=$(scripts/free-ports.py 6)
   run cluster --nodes 2 --data "$work/data" --http-base "$base" --cluster-base $((base + 3)) \
     --set webhook.url=http://127.0.0.1:9/ --set webhook.secret=c2VjcmV0IG9mIHRoZSBjaGVjayBvZiBkZXBsb3k= &&
-    scrape || return
-  if grep -q '^# tls_cert_file' config/node.example.toml; then
-    certificate || return
-    run dev --data "$work/data-tls" --http 127.0.0.1:0 --set "server.tls_cert_file=$work/cert.pem" \
-      --set "server.tls_key_file=$work/key.pem" && scrape || return
-  fi
+    scrape && certificate || return
+  run dev --data "$work/data-tls" --http 127.0.0.1:0 --set "server.tls_cert_file=$work/cert.pem" \
+    --set "server.tls_key_file=$work/key.pem" && scrape || return
   mv "$work/metrics.part" "$work/metrics"
 }
 

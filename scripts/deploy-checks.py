@@ -192,10 +192,6 @@ def metrics(tree, shown_file, out):
 
 # --- settings.
 
-# Settings of a build that this tree does not have yet. check-deploy.sh names those that are used.
-PENDING = {"server.admin", "server.tls_cert_file", "server.tls_key_file"}
-
-
 def settings(tree):
     known, section = set(), ""
     for line in (tree / "config/node.example.toml").read_text().splitlines():
@@ -207,16 +203,11 @@ def settings(tree):
         complain("config/node.example.toml", f"only {len(known)} settings found")
     files = ["deploy/docker/Dockerfile", "deploy/compose/compose.yaml", "deploy/kustomize/base/statefulset.yaml",
              "deploy/kustomize/example/kustomization.yaml", "deploy/helm/rookery/templates/statefulset.yaml"]
-    pending = set()
     for file in files:
         for name in re.findall(r"\bROOKERY_([A-Z]+__[A-Z_]*[A-Z])\b", (tree / file).read_text()):
             setting = name.lower().replace("__", ".")
-            if setting in PENDING - known:
-                pending.add(setting)
-            elif setting not in known:
+            if setting not in known:
                 complain(file, f"ROOKERY_{name} names no setting")
-    if pending:
-        print(f"deploy-checks: not in this build yet: {', '.join(sorted(pending))}", file=sys.stderr)
 
 
 # --- copies.

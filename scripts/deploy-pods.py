@@ -26,8 +26,6 @@ work = Path(tempfile.mkdtemp())
 unshare = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--mount"]
 TOKEN = "operator-of-the-pods"
 VALUES = {"secret": {"clusterSecret": "c" * 32, "adminToken": TOKEN, "extraToml": f'[auth]\nsecret = "{"s" * 32}"'}}
-# A build without a port for operators has all of them on that for clients.
-has_admin = "# admin = " in (tree / "config/node.example.toml").read_text()
 DEADLINE = 180
 
 chart = helm_python.Chart.load(tree / "deploy/helm/rookery")
@@ -61,8 +59,6 @@ def start(stateful, pod, address):
         value = variable.get("value", f"rookery-{pod}").replace("$(POD_NAME)", f"rookery-{pod}")
         value = value.replace("0.0.0.0", address).replace("/var/lib/rookery", f"{work}/volume-{pod}")
         environment[variable["name"]] = value
-    if not has_admin:
-        environment.pop("ROOKERY_SERVER__ADMIN")
     (work / f"volume-{pod}").mkdir(exist_ok=True)
     # Without a command the entry point of the image runs.
     command = container.get("command", ["rookery"]) + [arg.replace("/etc/rookery/", f"{work}/etc/") for arg in container["args"]]
@@ -103,7 +99,7 @@ def wait_ready(what, *pods):
             if running[waiting[0]].poll() is not None or time.monotonic() > end:
                 fail(f"{what}: pod {waiting[0]} is not ready: {error}", *pods)
             time.sleep(0.2)
-    status = json.load(get(pods[0], 8079 if has_admin else 8080, "/v1/cluster"))
+    status = json.load(get(pods[0], 8079, "/v1/cluster"))
     print(f"deploy-pods: {what}: {len(pods)} pods are ready, {len(status['nodes'])} members")
     return status
 
