@@ -127,7 +127,7 @@ fn every_exit_code_has_its_cause() {
     // 2: usage.
     fails(&node.run(&["unheard-of"]), 2);
     assert!(fails(&node.run(&["key", "revoke", "aaaaaaaaaaaaaaaa"]), 2).contains("--yes"));
-    fails(&ctl("https://chat.example.org", OPERATE, &["status"]), 2);
+    fails(&ctl("wss://chat.example.org", OPERATE, &["status"]), 2);
     // 3: unreachable. Of several nodes the first that can be reached is asked.
     let absent = format!("http://{}", reserved_addr());
     assert!(fails(&ctl(&absent, OPERATE, &["status"]), 3).contains("no answer"));

@@ -177,11 +177,13 @@ fn survivor_of_a_lost_majority_continues_alone() {
         second.start().await.unwrap();
         let back = second.running().unwrap();
         eventually("the removal of the lost member", || back.removed()).await;
-        second.crash(0);
-        second.disk.put_back(&storage::MemoryDisk::new());
-        second.start().await.unwrap();
-        let grown = || third.running().unwrap().nodes().len() == 2;
-        eventually("a new member", grown).await;
+        for lost in [second, first] {
+            lost.crash(0);
+            lost.disk.put_back(&storage::MemoryDisk::new());
+            lost.start().await.unwrap();
+        }
+        let grown = || third.running().unwrap().nodes().len() == 3;
+        eventually("new members", grown).await;
         send_to_all(&simulation).await;
         eventually("equal replicas", || {
             crate::invariants::replicas_are_equal(&simulation)

@@ -133,7 +133,7 @@ impl TestCertificates {
 
     /// Returns the value of a node's metric, 0 if it is missing.
     pub async fn figure(&self, addr: SocketAddr, name: &str) -> u64 {
-        let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        let request = b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
         let text = self.round_trip(addr, request).await;
         let line = text
             .lines()

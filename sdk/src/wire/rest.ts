@@ -30,18 +30,25 @@ export interface ApiKeyRequest {
  * change behind it.
  */
 export interface AuditItem {
-  /** The kind of the change, such as `messages.send`. */
+  /** The kind of the change, such as `messages.send` or `nodes.drain`. */
   act: string;
   /** The number of items that the request named. */
   count: number;
   /** The id of the API key; absent for a change by an operator. */
   key_id?: string | null;
+  /**
+   * The outcome of an operator's change: `done`, `failed: <code>`, or `begun` if the node could not record another one;
+   * absent for a change by an API key.
+   */
+  outcome?: string | null;
   /** The number of the entry. */
   seq: number;
-  /** The conversation, user or key that the change concerns. */
+  /** The conversation, user, node, session or key that the change concerns. */
   target: string;
   /** The time of the entry, in milliseconds since the epoch. */
   ts: number;
+  /** The name of the operator's token; absent for a change by an API key. */
+  who?: string | null;
 }
 
 /** A page of the audit log, the newest entry first. */
@@ -244,7 +251,7 @@ export interface ListedDeviceToken {
   token_id: ClientMessageId;
 }
 
-/** A session of the caller. */
+/** A session of a user. */
 export interface ListedSession {
   /** True if the session has no connection and waits for its client. */
   detached: boolean;
@@ -359,6 +366,39 @@ export interface NewMessage {
   reply_to?: number | null;
 }
 
+/** A node. Without an answer within half a second it is silent, and its report is null. */
+export interface NodeOverview {
+  /** The address for other nodes. */
+  addr: string;
+  /** True if the answering node has a connection to the node. */
+  alive: boolean;
+  id: number;
+  /** The number of shards that the node owns, with the meta group, as the answering node knows it. */
+  owned: number;
+  report: ReportOverview | null;
+  /** True if the node did not answer in time. */
+  silent: boolean;
+  /** The failure domain; empty for a domain of its own. */
+  zone: string;
+}
+
+/** The state of the cluster: the map of the answering node, and the reports of all nodes. */
+export interface Overview {
+  /** The id of the cluster, as 16 hexadecimal digits. */
+  cluster: string;
+  /** The feature level of the cluster. */
+  feature_level: number;
+  /** The version of the cluster map. */
+  map_version: number;
+  /** The meta group, which holds the cluster map; its number is 65535. */
+  meta: ShardOverview;
+  /** The node that answers. */
+  node: number;
+  nodes: NodeOverview[];
+  /** The shards in the order of their numbers, without the meta group. */
+  shards: ShardOverview[];
+}
+
 /** Location of a conversation in the cluster. */
 export interface OwnerLocation {
   /** The id of the requested conversation. */
@@ -438,6 +478,51 @@ export interface RemovedMember {
 export interface RemovedMembers {
   /** The users to remove from the conversation. */
   members: RemovedMember[];
+}
+
+/** A replica. Of a silent node only the number is known. */
+export interface ReplicaOverview {
+  /** The index of the last applied entry; null if unknown. */
+  applied: number | null;
+  /** The number of entries that the replica is behind the log of the leader; null if unknown. */
+  lag: number | null;
+  node: number;
+  /** `leader`, `follower`, `learner`, `candidate`, `shutdown` or `failed`; null if unknown. */
+  role: string | null;
+  /** True if the replica votes, as the leader knows it; null if no replica of the group reported. */
+  voter: boolean | null;
+}
+
+/** The report of a node about itself. */
+export interface ReportOverview {
+  /** Milliseconds by which the clock is ahead of the majority's, negative if behind; null if unknown. */
+  clock_skew_ms: number | null;
+  /** The number of open connections. */
+  connections: number;
+  /** The limit of open connections. */
+  connections_limit: number;
+  /** Sessions without a connection that wait for their client. */
+  detached: number;
+  /** Free bytes of the disk. */
+  disk_free_bytes: number;
+  /** Free bytes below which new messages are refused. */
+  disk_reserve_bytes: number;
+  /** Frames to clients per second, the mean of the last seconds. */
+  frames_out_per_second: number;
+  /** True if acknowledged messages are synced to the disk. */
+  fsync: boolean;
+  /** The reason for which the node accepts no clients; null if it does. */
+  not_ready: string | null;
+  /** Answered sends per second, the mean of the last seconds. */
+  sends_per_second: number;
+  /** Sessions with a connected client. */
+  sessions: number;
+  /** `serving`, `handing_over`, `draining`, `drained` or `isolated`. */
+  state: string;
+  /** The time since the start of the node, in milliseconds. */
+  uptime_ms: number;
+  /** The version of the program. */
+  version: string;
 }
 
 /** One event of the stream. */
@@ -534,7 +619,7 @@ export interface ServerUsers {
   users: ServerUser[];
 }
 
-/** The sessions of the caller. */
+/** The sessions of a user. */
 export interface SessionList {
   /** The sessions, the latest first. */
   items: ListedSession[];
@@ -556,12 +641,37 @@ export interface Settings {
   title?: string | null;
 }
 
+/** A shard, or the meta group. */
+export interface ShardOverview {
+  /** The epoch of the owner: the log index of its takeover. */
+  epoch: number;
+  /** The owner, or null if none is known. */
+  owner: number | null;
+  /** The replicas that the cluster map assigns, and others that a node still has. */
+  replicas: ReplicaOverview[];
+  shard: number;
+}
+
 /** Health of the node. */
 export interface State {
   /** Reason for not being ready; absent otherwise. */
   reason?: string | null;
   /** The health in one word: `ok`, `ready` or `not ready`. */
   status: string;
+}
+
+/** Effect of the stop of a node on the shards. */
+export interface StopVerdict {
+  /** True if every shard of the node keeps a majority of its replicas without it. */
+  can_stop: boolean;
+  /** The other nodes that count as down: without a connection to the node that answers, or draining. */
+  down: number[];
+  /** True if the meta group would lose its majority. */
+  meta: boolean;
+  /** The node in question. */
+  node: number;
+  /** The shards that would lose their majority, without the meta group. */
+  shards: number[];
 }
 
 /** The tokens of a user that are to be refused. */
@@ -574,6 +684,24 @@ export interface TokenRevocation {
 export interface Types {
   /** True when the caller starts to type, false when the caller stops. */
   on: boolean;
+}
+
+/** The account of a user, without anything that the user wrote to others. */
+export interface UserAccount {
+  /** True if the user is deactivated. */
+  deactivated: boolean;
+  /** Displayed name; absent if the user has none. */
+  name?: string | null;
+  /** True if a node did not respond in time, so that its sessions are missing; absent otherwise. */
+  partial?: boolean;
+  /** The number of the sessions on all nodes. */
+  sessions: number;
+  /** The time in seconds since the epoch before which no accepted token was issued; 0 accepts all. */
+  tokens_from: number;
+  /** The id of the user. */
+  u: UserId;
+  /** Version of the profile; 0 without a profile, whether the user exists or not. */
+  ver: number;
 }
 
 /** The verdicts of a bulk request, in the order of its items. */
