@@ -17,6 +17,9 @@ use crate::gateway::rest::response;
 use crate::session::WorkerContext;
 use crate::state_machine::{ApiKeyEntry, ApiKeyId, KeyScope};
 
+/// Number of scopes that exist.
+const SCOPES: usize = 5;
+
 /// API key in the path.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
@@ -101,8 +104,8 @@ async fn create_key(
         return Err(Problem::bad(detail));
     }
     text::visible(&name).map_err(|why| Problem::bad(format!("name must have {why}")))?;
-    if scopes.is_empty() {
-        return Err(Problem::bad("scopes: a key needs at least one"));
+    if !(1..=SCOPES).contains(&scopes.len()) {
+        return Err(Problem::bad(format!("scopes: a key has 1 to {SCOPES}")));
     }
     if expires.is_some_and(|expires| expires <= worker.conversations.clock().now_ms()) {
         return Err(Problem::bad("expires lies in the past"));
@@ -142,13 +145,12 @@ async fn revoke_key(
     keys: web::Data<ApiKeys>,
     path: KeyPath,
 ) -> Result<HttpResponse, Problem> {
-    // Any other text is the id of no key.
-    if let Some(id) = ApiKeyId::parse(&path) {
-        let revocation = async { Ok(keys.revoke(id).await?) };
-        operator
-            .change("keys.revoke", &id.to_string(), revocation)
-            .await?;
-    }
+    let id = ApiKeyId::parse(&path)
+        .ok_or_else(|| Problem::bad("key_id: an id of a key has 16 letters and digits"))?;
+    let revocation = async { Ok(keys.revoke(id).await?) };
+    operator
+        .change("keys.revoke", &id.to_string(), revocation)
+        .await?;
     Ok(response::nothing())
 }
 
