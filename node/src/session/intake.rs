@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::oneshot;
 
-use super::messages::ReceivedCommand;
+use super::messages::{CommandBatch, ReceivedCommand};
 
 /// Received commands that are not dispatched yet.
 #[cfg_attr(test, derive(Default))]
@@ -17,6 +17,8 @@ pub(super) struct CommandIntake {
     backlog: VecDeque<ReceivedCommand>,
     /// Resolved once the backlog is empty; the reader reads no further before that.
     reader_ack: Option<oneshot::Sender<()>>,
+    /// True if the commands of the backlog show that the client has received the session's id.
+    confirms_resume: bool,
     /// Number of futures that have to complete before the next command is dispatched.
     pauses: usize,
     /// Counts the queued commands of all sessions.
@@ -32,15 +34,21 @@ impl CommandIntake {
             queued,
             backlog: VecDeque::new(),
             reader_ack: None,
+            confirms_resume: false,
             pauses: 0,
         }
     }
 
     /// Queues a batch. The returned receiver resolves once all of its commands are dispatched or discarded.
-    pub(super) fn accept(&mut self, batch: Vec<ReceivedCommand>) -> oneshot::Receiver<()> {
+    pub(super) fn accept(&mut self, batch: CommandBatch) -> oneshot::Receiver<()> {
         let (reader_ack, dispatched) = oneshot::channel();
-        self.queued.inc_by(batch.len() as i64);
-        self.backlog.extend(batch);
+        let CommandBatch {
+            commands,
+            confirms_resume,
+        } = batch;
+        self.queued.inc_by(commands.len() as i64);
+        self.backlog.extend(commands);
+        self.confirms_resume = confirms_resume;
         self.reader_ack = Some(reader_ack);
         dispatched
     }
@@ -64,8 +72,9 @@ impl CommandIntake {
         self.backlog.front()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.backlog.is_empty()
+    /// Returns true if a queued command shows that the client has received the session's id.
+    pub(super) fn confirms_resume(&self) -> bool {
+        self.confirms_resume && !self.backlog.is_empty()
     }
 
     /// Pops the next command. Without one, acknowledges the batch to the reader.
@@ -116,24 +125,48 @@ mod tests {
         }
     }
 
+    fn batch(commands: Vec<ReceivedCommand>) -> CommandBatch {
+        CommandBatch {
+            commands,
+            confirms_resume: true,
+        }
+    }
+
+    #[test]
+    fn early_commands_do_not_confirm_a_resume() {
+        let mut intake = CommandIntake::default();
+        assert!(!intake.confirms_resume());
+        let early = CommandBatch {
+            confirms_resume: false,
+            ..batch(vec![command(1)])
+        };
+        let _dispatched = intake.accept(early);
+        assert!(!intake.confirms_resume());
+        assert!(intake.next().is_some());
+        let _dispatched = intake.accept(batch(vec![command(2)]));
+        assert!(intake.confirms_resume());
+        assert!(intake.next().is_some());
+        assert!(!intake.confirms_resume(), "once dispatched, it was confirmed");
+    }
+
     #[test]
     fn reader_continues_once_the_batch_is_dispatched() {
         let mut intake = CommandIntake::default();
-        let mut dispatched = intake.accept(vec![command(1), command(2)]);
+        let mut dispatched = intake.accept(batch(vec![command(1), command(2)]));
         for bytes in 1..=2 {
             assert_eq!(intake.next().map(|command| command.bytes), Some(bytes));
             assert!((&mut dispatched).now_or_never().is_none());
         }
-        assert!(intake.is_empty() && intake.next().is_none());
+        assert!(intake.next().is_none());
         assert_eq!(dispatched.now_or_never(), Some(Ok(())));
     }
 
     #[test]
     fn discarded_commands_release_the_reader() {
         let mut intake = CommandIntake::default();
-        let dispatched = intake.accept(vec![command(1)]);
+        let dispatched = intake.accept(batch(vec![command(1)]));
         intake.clear();
-        assert!(intake.is_empty());
+        assert!(intake.peek().is_none());
         assert!(dispatched.now_or_never().is_some_and(|result| result.is_err()));
     }
 
@@ -142,7 +175,7 @@ mod tests {
         let queued = Gauge::default();
         let mut intakes = [0, 1].map(|_| CommandIntake::new(queued.clone()));
         for intake in &mut intakes {
-            let _dispatched = intake.accept(vec![command(1), command(2)]);
+            let _dispatched = intake.accept(batch(vec![command(1), command(2)]));
         }
         assert_eq!(queued.get(), 4);
         while intakes[0].next().is_some() {}

@@ -12,7 +12,11 @@ use crate::rpc::resume::{ExportRequest, SessionSnapshot};
 
 /// Commands from one read of the socket. Answered once all of them are dispatched; the reader reads on only then.
 #[derive(Debug)]
-pub struct CommandBatch(pub Vec<ReceivedCommand>);
+pub struct CommandBatch {
+    pub commands: Vec<ReceivedCommand>,
+    /// True if they show that the client has received this session's id, as its own commands do.
+    pub confirms_resume: bool,
+}
 
 /// Decoded text message of a client.
 #[derive(Debug)]

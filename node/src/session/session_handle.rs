@@ -56,10 +56,34 @@ impl SessionHandle {
     /// # Errors
     /// [`SessionEnded`] if the session has ended.
     pub async fn dispatch(&self, commands: Vec<ReceivedCommand>) -> Result<(), SessionEnded> {
+        let confirms_resume = true;
+        self.dispatch_batch(CommandBatch {
+            commands,
+            confirms_resume,
+        })
+        .await
+    }
+
+    /// Hands requests to the session as [`dispatch`](Self::dispatch) does, before the client can have this session's id:
+    /// those that the gateway itself makes for its first frame, and those that the client sends ahead. The session that
+    /// this one resumes stays, because a client whose connection is lost now comes back with the id of that one.
+    ///
+    /// # Errors
+    /// [`SessionEnded`] if the session has ended.
+    pub async fn dispatch_early(&self, commands: Vec<ReceivedCommand>) -> Result<(), SessionEnded> {
+        let confirms_resume = false;
+        self.dispatch_batch(CommandBatch {
+            commands,
+            confirms_resume,
+        })
+        .await
+    }
+
+    async fn dispatch_batch(&self, batch: CommandBatch) -> Result<(), SessionEnded> {
         // The reader may hold the connection for longer than this call.
         let was_held = self.connection.is_held();
         self.connection.hold(true);
-        let dispatched = self.send(CommandBatch(commands)).await;
+        let dispatched = self.send(batch).await;
         self.connection.hold(was_held);
         dispatched
     }
@@ -72,7 +96,8 @@ impl SessionHandle {
     }
 
     /// Confirms that the client has applied the events up to `n`, as `hb` does: the replay buffer is trimmed at once, and
-    /// the delivered cursors move with the next report. Numbers that were confirmed before change nothing.
+    /// the delivered cursors move with the next report. Numbers that were confirmed before change nothing. The first call,
+    /// with any number, shows that the client has this session's id: the session that this one resumed ends.
     pub fn confirm(&self, n: u64) {
         self.connection.on_confirmed(n, self.report_interval);
     }

@@ -115,6 +115,32 @@ async fn session_is_restored_again_after_each_cut() {
     }
 }
 
+/// A welcome that is lost with its connection leaves the client with the id of the session before.
+#[tokio::test]
+async fn session_is_restorable_until_the_client_uses_its_successor() {
+    let node = Node::start().await;
+    let mut alice = node.client("alice").await;
+    let c = group(&mut alice, "one").await;
+    let (mut bob, sid) = welcomed(&node).await;
+    assert_eq!(bob.subscribe(&chat(&c)).await, "confirm_subscription");
+    drop(bob);
+    let missed = say(&mut alice, &c, "missed").await;
+    for round in 0..3 {
+        let (_lost, welcome) = Cable::restored(node.addr(), "bob", &sid).await;
+        assert_eq!(
+            welcome["restored_ids"],
+            json!([chat(&c)]),
+            "round {round}: {welcome}"
+        );
+    }
+    let (mut bob, _welcome) = Cable::restored(node.addr(), "bob", &sid).await;
+    assert_eq!(behind(&mut bob, &c, 2).await, [missed]);
+    let (_late, welcome) = Cable::restored(node.addr(), "bob", &sid).await;
+    assert_eq!(welcome["restored"], Value::Null, "{welcome}");
+    let live = say(&mut alice, &c, "live").await;
+    assert_eq!(bob.message("msg").await["offset"], json!(live));
+}
+
 #[tokio::test]
 async fn foreign_and_malformed_sessions_are_not_restored() {
     let node = Node::start().await;

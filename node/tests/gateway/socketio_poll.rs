@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use node::testkit::{
     Call, Client, HumanDuration, HumanSize, Incoming, Node, PollingClient, SocketIoClient, eventually, group,
+    masked,
 };
 
 const PATH: &str = "/socket.io/?EIO=4&transport=polling";
@@ -324,7 +325,7 @@ async fn polls_go_on_after_an_upgrade_that_ends_early() {
     let mut bob = PollingClient::of(node.addr(), "bob").await;
     let mut socket = bob.probe().await;
     assert_eq!(socket.text().await, "3probe");
-    drop(socket);
+    socket.raw(&masked(8, true, b"")).await;
     bob.post(r#"421["hb",{}]"#).await;
     assert_eq!(bob.response(1).await["t"], "hb");
     // And another attempt.
@@ -332,6 +333,27 @@ async fn polls_go_on_after_an_upgrade_that_ends_early() {
     while socket.recv().await != Incoming::Text("3probe".to_owned()) {
         socket = bob.probe().await;
     }
+}
+
+/// A client that has the answer to its probe does not poll on when it loses the WebSocket.
+#[tokio::test]
+async fn lost_websocket_during_an_upgrade_ends_the_last_poll() {
+    let node = Node::start().await;
+    let mut bob = PollingClient::open(&[node.addr()]).await;
+    let ready = bob.connect(json!({"token": "dev:bob"})).await;
+    let mut socket = bob.probe().await;
+    assert_eq!(socket.text().await, "3probe");
+    drop(socket);
+    let mut last = bob.get().await;
+    // The loss may be noticed behind the poll, or behind its empty answer.
+    while last.text == "6" {
+        last = bob.get().await;
+    }
+    assert!(last.status == 400 || last.text == "1", "{last:?}");
+    let mut again = SocketIoClient::open(node.addr()).await;
+    let offset = format!("{}:{}", ready["sid"].as_str().unwrap(), ready["n"]);
+    let auth = json!({"token": "dev:bob", "pid": bob.pid, "offset": offset});
+    assert_eq!(again.connect(auth).await["resumed"], json!(true));
 }
 
 #[tokio::test]

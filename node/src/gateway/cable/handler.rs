@@ -26,6 +26,8 @@ pub(super) struct CableCommands {
     max: usize,
     /// Frame that came before the client was welcomed.
     early: Option<String>,
+    /// True once a frame has come behind the welcome: the client has the id of the session.
+    has_session_id: bool,
 }
 
 // === impl CableCommands ===
@@ -44,6 +46,7 @@ impl CableCommands {
             metrics,
             max: worker.config.max_frame(),
             early: None,
+            has_session_id: false,
         }
     }
 
@@ -68,7 +71,13 @@ impl CableCommands {
         if requests.is_empty() {
             return Ok(());
         }
-        self.session.dispatch(requests).await.map_err(|_| SessionOver)
+        // A client that the welcome does not reach comes back with the id of the session that this one resumed.
+        let sent = if self.has_session_id {
+            self.session.dispatch(requests).await
+        } else {
+            self.session.dispatch_early(requests).await
+        };
+        sent.map_err(|_| SessionOver)
     }
 }
 
@@ -99,6 +108,11 @@ impl MessageHandler for CableCommands {
             meter.message(text.len(), now);
             self.early = Some(text.to_owned());
             return Ok(ReadProgress::Flush);
+        }
+        if !self.has_session_id {
+            self.has_session_id = true;
+            // Many frames, such as those about a history without events, make no request that would show it.
+            self.session.confirm(0);
         }
         match self.frame(text) {
             FrameWeight::Request => meter.message(text.len(), now),

@@ -162,14 +162,20 @@ impl MessageHandler for UpgradeReader {
     }
 
     async fn end(mut self, disconnect: Disconnect) {
-        if self.phase == UpgradePhase::Upgraded {
-            self.engine.end(disconnect).await;
-            // The tasks write the last packets; a lost WebSocket takes none.
-            if disconnect == Disconnect::Lost {
-                self.link.close(None, None, true, CLOSE_TIMEOUT);
+        match (self.phase, disconnect) {
+            (UpgradePhase::Upgraded, _) | (UpgradePhase::Probed, Disconnect::Lost) => {
+                // `socket.io-client` stops to poll as soon as it has the answer to its probe, and does not return to
+                // the polls when it then loses the WebSocket: without a close packet in its last poll it would wait for
+                // its ping timeout.
+                self.engine.end(disconnect).await;
+                // The tasks write the last packets; a lost WebSocket takes none.
+                if disconnect == Disconnect::Lost {
+                    self.link.close(None, None, true, CLOSE_TIMEOUT);
+                }
             }
-        } else {
-            let _over = self.give_up().await;
+            _ => {
+                let _over = self.give_up().await;
+            }
         }
     }
 }

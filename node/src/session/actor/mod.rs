@@ -197,8 +197,8 @@ impl Session {
 
     /// Dispatches queued commands while the in-flight limit allows.
     fn process_backlog(&mut self, ctx: &mut Context<Session>) {
-        // The first command shows that the client has received this session's id: the resumed session can end.
-        if !self.intake.is_empty() {
+        // The first command of the client shows that it has received this session's id: the resumed session can end.
+        if self.intake.confirms_resume() {
             self.confirm(ctx);
         }
         while !self.intake.is_paused()
@@ -315,12 +315,12 @@ impl StreamHandler<FutureEvent<Session, Context<Session>>> for Session {
 impl Handler<CommandBatch> for Session {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, CommandBatch(items): CommandBatch, ctx: &mut Context<Session>) -> Self::Result {
+    fn handle(&mut self, batch: CommandBatch, ctx: &mut Context<Session>) -> Self::Result {
         // A closed session discards the commands, and the reader must not block on it.
         if self.link.is_closed() {
             return Box::pin(std::future::ready(()));
         }
-        let dispatched = self.intake.accept(items);
+        let dispatched = self.intake.accept(batch);
         self.process_backlog(ctx);
         Box::pin(dispatched.map(drop))
     }

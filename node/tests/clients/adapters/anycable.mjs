@@ -23,7 +23,18 @@ class AnyCableClient extends CableClient {
     const c = key === "inbox" ? undefined : key;
     const channel = this.cable.subscribeTo(name, params);
     channel.on("message", (message) => this.message(c, message));
-    channel.on("connect", ({ reconnect }) => reconnect && this.again(c, this.options.extended));
+    let isKnown = false;
+    channel.on("connect", () => {
+      // A channel that was closed counts its next connection as the first one.
+      if (isKnown) this.again(c, this.options.extended);
+      isKnown = true;
+    });
+    // As docs/actioncable.md describes: a cut before the confirmation closes a channel of the extended protocol.
+    channel.on("close", (error) => {
+      if (error?.name === "SubscriptionRejectedError") return;
+      this.view.note(`${name} is closed: ${error?.message ?? "no error"}`);
+      setTimeout(() => this.cable.subscribe(channel));
+    });
     // The server could not send what was missed.
     channel.on("info", ({ type }) => c && type === "history_not_found" && this.catchUp(c));
     try {
