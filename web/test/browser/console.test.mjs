@@ -18,7 +18,7 @@ async function open(browser, url, { query = "", ...context } = {}) {
   const urls = [];
   page.on("pageerror", (error) => faults.push(error.message));
   page.on("console", (message) => {
-    if (message.type() === "error" && !/ERR_CONNECTION|status of 40[13]/.test(message.text())) faults.push(message.text());
+    if (message.type() === "error" && !/ERR_CONNECTION|status of 40[139]/.test(message.text())) faults.push(message.text());
   });
   page.on("request", (request) => urls.push(request.url()));
   await page.goto(`${url}/console${query}`);

@@ -7,7 +7,7 @@ import { hasToken, refusal, setToken } from "../model/api.js";
 import type { Overview } from "../model/overview.js";
 import { PAGES, type PageName, page } from "../model/page.js";
 import { asOf, begin, failure, overview } from "../model/poll.js";
-import { problemsOf } from "../model/problems.js";
+import { grouped, problemsOf } from "../model/problems.js";
 import { sentenceOf } from "../model/sentence.js";
 import { EventsPage } from "./EventsPage.js";
 import { reasonOf } from "./format.js";
@@ -28,9 +28,6 @@ export function App() {
   if (refusal.value) return <TokenView key={refusal.value.status} refusal={refusal.value} />;
   return (
     <div class="console">
-      <a class="skip" href={`#/${name}`} onClick={() => document.getElementById("content")?.focus()}>
-        {t("console.skip")}
-      </a>
       <Header name={name} overview={shown} />
       <Content name={name} overview={shown} />
     </div>
@@ -38,9 +35,12 @@ export function App() {
 }
 
 function Header({ name, overview }: { name: PageName; overview: Overview | undefined }) {
-  const warnings = overview ? problemsOf(overview).length : 0;
+  const warnings = overview ? grouped(problemsOf(overview)).length : 0;
   return (
     <header class="head">
+      <a class="skip" href={`#/${name}`} onClick={() => document.getElementById("content")?.focus()}>
+        {t("console.skip")}
+      </a>
       <nav aria-label={t("console.pages")}>
         {PAGES.map((one) => (
           <a key={one} href={`#/${one}`} aria-current={one === name ? "page" : undefined}>

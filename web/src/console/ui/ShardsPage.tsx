@@ -26,7 +26,7 @@ function ShardRow({ shard, nodes }: { shard: Shard; nodes: readonly number[] }) 
     <tr data-shard={shard.shard}>
       <th scope="row">{isMeta(shard) ? t("shard.meta") : shard.shard}</th>
       <td class={shard.owner === null ? "bad" : ""}>{shard.owner ?? t("shard.none")}</td>
-      <td class="figures-cell">{shard.epoch}</td>
+      <td>{shard.epoch}</td>
       {nodes.map((id) => (
         <ReplicaCell key={id} replica={shard.replicas.find(({ node }) => node === id)} owner={shard.owner === id} />
       ))}

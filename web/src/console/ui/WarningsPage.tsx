@@ -12,7 +12,7 @@ export function WarningsPage({ overview }: { overview: Overview }) {
   return (
     <ul class="warnings">
       {groups.map((group) => (
-        <li key={group.what} class={group.severity} data-problem={group.what}>
+        <li key={group.what} data-problem={group.what}>
           <span class={`badge ${group.severity}`}>{severityOf(group)}</span>
           <div>
             {textsOf(group).map((text) => (

@@ -3,6 +3,7 @@
 import { list } from "../../i18n/core.js";
 import { has, t } from "../i18n/index.js";
 import { ApiError } from "../model/api.js";
+import { rangesOf } from "../model/ranges.js";
 
 const GIB = 2 ** 30;
 const MIB = 2 ** 20;
@@ -23,10 +24,11 @@ export function span(ms: number): string {
 
 export const tenths = (value: number): number => Math.round(value * 10) / 10;
 
-/** Names of shards in a list. */
+/** Names of shards in a list: "shards 0–3, 7, and the meta group". */
 export function shardList(shards: readonly number[], meta: boolean): string {
-  const names = shards.map((id) => t("group.shard", { id: String(id) }));
-  return list(meta ? [...names, t("group.meta")] : names);
+  const [first, ...others] = rangesOf(shards);
+  const named = first && (shards.length === 1 ? t("group.shard", { id: first }) : t("group.shards", { ids: first }));
+  return list([...(named ? [named] : []), ...others, ...(meta ? [t("group.meta")] : [])]);
 }
 
 /** The reason of a refusal: in the language of the page where it is a common one, otherwise as the node has it. */
