@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn policy_permits_connections_to_the_other_nodes_to_the_chat_page_alone() {
+    fn policy_of_the_chat_page_alone_names_the_other_nodes() {
         let nodes = ["https://n2.example.org".to_owned()];
         for (page, _) in html_pages() {
             let policy = page.policy(&nodes);
