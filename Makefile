@@ -61,10 +61,10 @@ sdk-browser: ## the TypeScript client in Chromium: reload, tabs, tokens (CHROMIU
 sdk-chaos: ## many TypeScript clients, three nodes, faults (SECONDS=120 CLIENTS=50 SEED=…)
 	scripts/sdk.sh chaos
 
-web: ## the chat page, built into web/dist, which is committed (needs Node 20 or later)
+web: ## the chat page and the console, built into web/dist, which is committed (needs Node 20 or later)
 	scripts/web.sh
 
-web-browser: ## the chat page of three nodes in Chromium (CHROMIUM=FILE, ROOKERY_BIN=FILE for a binary)
+web-browser: ## both pages of three nodes in Chromium (CHROMIUM=FILE, ROOKERY_BIN=FILE for a binary)
 	scripts/web.sh browser
 
 docs: ## the documents as a book in target/book, with every link checked

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The web page, from its lock file. It needs Node 20 or later, and npm; the build of the server needs neither.
+# The chat page and the console, from their lock file. It needs Node 20 or later, and npm; the build of the server needs neither.
 #
 #   scripts/web.sh            lint, types, texts, unit tests, and the build into web/dist, which is committed
 #   scripts/web.sh check      the same, into another folder, and its comparison with web/dist
-#   scripts/web.sh browser    the page of a real cluster in Chromium, which CHROMIUM names (/usr/bin/chromium unless given)
+#   scripts/web.sh browser    the pages of a real cluster in Chromium, which CHROMIUM names (/usr/bin/chromium unless given)
 #
 # ROOKERY_BIN or BIN=DIR names the server's binary for `browser`; otherwise a debug build is made.
 set -euo pipefail

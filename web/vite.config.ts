@@ -21,6 +21,7 @@ export default defineConfig({
     emptyOutDir: true,
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
+    rolldownOptions: { input: { index: from("index.html"), console: from("console.html") } },
     license: { fileName: "third-party.json" },
   },
   server: { proxy: { "/v1": { target: node, ws: true }, "/config.json": node } },

@@ -95,6 +95,7 @@ Chat across nodes:
 
 MQTT 3.1.1 and 5:           {mqtt}
 Look at it:                 rookery ctl status --url {http}://{first}
+Console:                    {http}://{first}/console
 Start a killed node again:  rookery node --config {dir}/node-1/node.toml
 Ctrl-C stops all.",
         version = env!("CARGO_PKG_VERSION"),

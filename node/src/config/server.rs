@@ -47,7 +47,8 @@ section! {
         web_nodes: Vec<String> = Vec::new(),
         /// Addresses or networks (10.0.0.0/8) of proxies whose X-Forwarded-For header is trusted.
         trusted_proxies: Vec<String> = Vec::new(),
-        /// Address and port for operators: /metrics, /v1/cluster and /v1/admin, which the port for clients does not have.
+        /// Address and port for operators: /metrics, /v1/cluster, /v1/admin and the console at /console, which the port for
+        /// clients does not have.
         /// Empty: on the port for clients, with development tokens only, as `rookery dev` and `rookery cluster` set it.
         admin: String = "127.0.0.1:8079".to_owned(),
         /// Bearer tokens of operators, separated by spaces: `operate:NAME:TOKEN`, `read:NAME:TOKEN` for one that changes

@@ -41,7 +41,7 @@
 //!
 //! Beside it: `envelope` (middleware), `etag` (conditional requests), `description`, `asyncapi` and `examples` (API
 //! description), which `api` serves, `docs_page` and `error_catalogue` (the page that shows it), `web_pages` (the chat
-//! page), `front_page` (the page at `/` without it), `operations` (probes, metrics, cluster state), `operator` and `operator_listener` (tokens, roles and the port of operators) and [`problem`] (HTTP
+//! page and the console), `front_page` (the page at `/` without it), `operations` (probes, metrics, cluster state), `operator` and `operator_listener` (tokens, roles and the port of operators) and [`problem`] (HTTP
 //! error responses).
 
 mod admission;

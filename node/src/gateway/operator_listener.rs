@@ -1,4 +1,4 @@
-//! Listener for operators: probes, metrics, state of the cluster and administration, on a port of their own.
+//! Listener for operators: probes, metrics, state of the cluster, administration and the console, on a port of their own.
 
 use std::future::ready;
 use std::net::TcpListener;
@@ -18,9 +18,9 @@ use super::connection::Io;
 use super::connection_limit::serve_operators;
 use super::server::{GatewayDeps, LINGER};
 use super::worker_thread::WorkerThread;
-use super::{api, description, envelope};
+use super::{api, description, envelope, web_pages};
 
-/// Adds the listener. It answers no cross-origin request: its tokens do not belong into browsers.
+/// Adds the listener. It answers no cross-origin request: its tokens belong into no page but its own.
 pub(super) fn listen(
     server: ServerBuilder,
     listener: TcpListener,
@@ -36,6 +36,8 @@ pub(super) fn listen(
             .configure(api::operator_routes);
         let (app, description) = app.split_for_parts();
         let app = app
+            // Beside the API: no description contains the files of the console.
+            .configure(web_pages::operator_routes)
             .configure(|config| operator_data(config, &parts))
             .app_data(web::Data::new(thread.worker.clone()))
             .app_data(web::Data::new(Rc::new(Api::new(description))))

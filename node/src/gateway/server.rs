@@ -172,9 +172,11 @@ pub fn serve(parts: GatewayDeps, listeners: Listeners) -> std::io::Result<Runnin
             }
         },
     )?;
-    let routes: fn(&mut ServiceConfig<'_>) = match listeners.admin {
-        Some(_) => api::client_routes,
-        None => api::routes,
+    // They share the port for clients if they have none of their own.
+    let has_operators = listeners.admin.is_none();
+    let routes: fn(&mut ServiceConfig<'_>) = match has_operators {
+        true => api::routes,
+        false => api::client_routes,
     };
     let server = match listeners.admin {
         Some(listener) => operator_listener::listen(server, listener, &parts)?,
@@ -199,7 +201,7 @@ pub fn serve(parts: GatewayDeps, listeners: Listeners) -> std::io::Result<Runnin
             .configure(cable::routes(&parts.config.cable.path))
             .configure(socketio::routes(&parts.config.socketio.path))
             .configure(mqtt::routes(&parts.config.mqtt.path))
-            .configure(web_pages::routes(&parts.config))
+            .configure(web_pages::client_routes(&parts.config, has_operators))
             // Behind the chat page, whose route for `/` comes first where it is on.
             .configure(front_page::routes)
             .configure(|config| operator_data(config, &parts))

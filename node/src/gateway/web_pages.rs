@@ -1,4 +1,4 @@
-//! Pages for browsers: the chat page at `/`, embedded from `web/dist`.
+//! Pages for browsers, embedded from `web/dist`: the chat page at `/`, and the console for operators at `/console`.
 //!
 //! `make web` builds that folder and the repository holds it, so a build of the node needs no Node.js, and a missing file
 //! is an error of the compiler. The names of scripts, styles and images contain a hash of their content. They are embedded
@@ -17,9 +17,20 @@ use serde::Serialize;
 use super::{api, etag};
 use crate::config::{Config, WebPages};
 
+/// A page that a listener may serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EmbeddedPage {
+    /// The chat page, for clients.
+    Chat,
+    /// The console, for operators.
+    Console,
+}
+
 /// A file of a page, in every encoding that the node serves.
 struct PageFile {
     path: &'static str,
+    /// The pages that load the file.
+    pages: &'static [EmbeddedPage],
     content_type: &'static str,
     /// The file as it is; absent if its name contains a hash.
     identity: Option<&'static [u8]>,
@@ -30,7 +41,7 @@ struct PageFile {
 /// The files of `web/dist`, in a table that its build writes.
 static FILES: &[PageFile] = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/../web/dist/files.inc"));
 
-/// Facts about the node and the cluster that the page needs before the login.
+/// Facts about the node and the cluster that the chat page needs before the login.
 #[derive(Serialize)]
 struct PageConfig {
     /// Other nodes, for the time when this one is gone.
@@ -42,22 +53,22 @@ struct PageConfig {
     version: &'static str,
 }
 
-/// Registers the pages that the settings enable. Without a page, `/` is left to others.
-pub(super) fn routes(config: &Config) -> impl FnOnce(&mut ServiceConfig) {
-    let enabled = config.server.web == WebPages::Chat;
-    let policy: Rc<str> = content_security_policy(&config.server.web_nodes).into();
+/// Registers the pages of the port for clients: the chat page if the settings enable it, and the console if operators share
+/// the port. Without the chat page, `/` is left to others.
+pub(super) fn client_routes(config: &Config, has_operators: bool) -> impl FnOnce(&mut ServiceConfig) {
+    let mut pages = Vec::new();
+    if config.server.web == WebPages::Chat {
+        pages.push(EmbeddedPage::Chat);
+    }
+    if has_operators {
+        pages.push(EmbeddedPage::Console);
+    }
+    let nodes = config.server.web_nodes.clone();
     let facts = serde_json::to_string(&PageConfig::new(config)).expect("a page config always serialises");
     move |routes| {
-        if !enabled {
+        register(routes, &pages, &nodes);
+        if !pages.contains(&EmbeddedPage::Chat) {
             return;
-        }
-        for file in FILES {
-            let policy = policy.clone();
-            let answer = move |request: HttpRequest| {
-                let response = file.answer(&request, &policy);
-                async move { response }
-            };
-            routes.service(resource(file.path, web::get().to(answer)));
         }
         let answer = move || {
             let response = HttpResponse::Ok()
@@ -70,6 +81,26 @@ pub(super) fn routes(config: &Config) -> impl FnOnce(&mut ServiceConfig) {
     }
 }
 
+/// Registers the page of the port for operators: the console.
+pub(super) fn operator_routes(routes: &mut ServiceConfig) {
+    register(routes, &[EmbeddedPage::Console], &[]);
+}
+
+/// Registers the files of these pages. `nodes` are the other nodes to which the chat page may connect.
+fn register(routes: &mut ServiceConfig, pages: &[EmbeddedPage], nodes: &[String]) {
+    for file in FILES {
+        if !file.pages.iter().any(|page| pages.contains(page)) {
+            continue;
+        }
+        let policy: Rc<str> = file.policy(nodes).into();
+        let answer = move |request: HttpRequest| {
+            let response = file.answer(&request, &policy);
+            async move { response }
+        };
+        routes.service(resource(file.path, web::get().to(answer)));
+    }
+}
+
 /// Builds a resource that answers other methods as every unknown path does.
 fn resource(path: &str, route: Route) -> Resource {
     web::resource(path)
@@ -77,8 +108,7 @@ fn resource(path: &str, route: Route) -> Resource {
         .default_service(web::to(api::unknown))
 }
 
-/// Returns the policy of the page: scripts, styles and connections of this node alone, and connections to the other
-/// nodes.
+/// Returns the policy of a page: scripts, styles and connections of this node alone, and connections to these other nodes.
 fn content_security_policy(nodes: &[String]) -> String {
     let nodes = nodes.iter().map(|node| {
         // "http" becomes "ws", and "https" becomes "wss".
@@ -154,6 +184,14 @@ impl PageFile {
         }
     }
 
+    /// Returns the policy of an HTML page. The console asks the node that served it alone, so that its token stays there.
+    fn policy(&self, nodes: &[String]) -> String {
+        match self.pages.contains(&EmbeddedPage::Chat) {
+            true => content_security_policy(nodes),
+            false => content_security_policy(&[]),
+        }
+    }
+
     fn is_html(&self) -> bool {
         self.content_type.starts_with("text/html")
     }
@@ -180,39 +218,52 @@ mod tests {
         FILES.iter().find(|file| file.path == "/").unwrap()
     }
 
-    fn html() -> &'static str {
-        std::str::from_utf8(page().identity.unwrap()).unwrap()
+    /// Returns both pages with their text.
+    fn html_pages() -> Vec<(&'static PageFile, &'static str)> {
+        let pages: Vec<_> = FILES
+            .iter()
+            .filter(|file| file.is_html())
+            .map(|file| (file, std::str::from_utf8(file.identity.unwrap()).unwrap()))
+            .collect();
+        assert_eq!(pages.len(), 2);
+        pages
     }
 
     #[test]
-    fn html_page_names_only_embedded_files() {
-        let named: Vec<_> = html()
-            .split('"')
-            .filter(|text| text.starts_with("/assets/"))
-            .collect();
-        assert!(
-            named.iter().any(|name| name.ends_with(".js")),
-            "no script in {named:?}"
-        );
-        assert!(
-            named.iter().any(|name| name.ends_with(".css")),
-            "no style in {named:?}"
-        );
-        for name in named {
+    fn html_page_names_only_embedded_files_that_come_with_it() {
+        for (page, html) in html_pages() {
+            let named: Vec<_> = html
+                .split('"')
+                .filter(|text| text.starts_with("/assets/"))
+                .collect();
             assert!(
-                FILES.iter().any(|file| file.path == name),
-                "{name} is not embedded"
+                named.iter().any(|name| name.ends_with(".js")),
+                "no script in {named:?}"
             );
+            assert!(
+                named.iter().any(|name| name.ends_with(".css")),
+                "no style in {named:?}"
+            );
+            for name in named {
+                let file = FILES.iter().find(|file| file.path == name);
+                let file = file.unwrap_or_else(|| panic!("{name} is not embedded"));
+                assert!(
+                    page.pages.iter().all(|page| file.pages.contains(page)),
+                    "{name} is missing for {:?}",
+                    page.pages
+                );
+            }
         }
     }
 
     #[test]
     fn html_page_has_no_inline_script_or_style() {
-        let html = html();
-        for element in html.split("<script").skip(1) {
-            assert!(element.split('>').next().unwrap().contains("src="), "{element}");
+        for (_, html) in html_pages() {
+            for element in html.split("<script").skip(1) {
+                assert!(element.split('>').next().unwrap().contains("src="), "{element}");
+            }
+            assert!(!html.contains("<style") && !html.contains(" style="), "{html}");
         }
-        assert!(!html.contains("<style") && !html.contains(" style="), "{html}");
     }
 
     #[test]
@@ -232,12 +283,16 @@ mod tests {
     }
 
     #[test]
-    fn policy_permits_connections_to_the_other_nodes() {
-        let policy = content_security_policy(&["https://n2.example.org".to_owned()]);
-        let connect = policy.split("; ").find(|part| part.starts_with("connect-src"));
-        assert_eq!(
-            connect,
-            Some("connect-src 'self' https://n2.example.org wss://n2.example.org")
-        );
+    fn policy_of_the_chat_page_alone_names_the_other_nodes() {
+        let nodes = ["https://n2.example.org".to_owned()];
+        for (page, _) in html_pages() {
+            let policy = page.policy(&nodes);
+            let connect = policy.split("; ").find(|part| part.starts_with("connect-src"));
+            let expected = match page.path {
+                "/" => "connect-src 'self' https://n2.example.org wss://n2.example.org",
+                _ => "connect-src 'self'",
+            };
+            assert_eq!(connect, Some(expected));
+        }
     }
 }

@@ -135,6 +135,39 @@ async fn clients_find_nothing_of_operators_on_their_port() {
 }
 
 #[tokio::test]
+async fn console_is_on_the_port_for_operators_alone() {
+    let node = node().await;
+    let (clients, admin) = (node.addr(), node.admin_addr());
+    // The page needs no token; what it asks for does.
+    let page = ask(admin, ("GET", "/console"), None).await;
+    assert_eq!(page.status, 200, "{page:?}");
+    assert_eq!(page.header("Content-Type"), "text/html; charset=utf-8");
+    let policy = page.header("Content-Security-Policy");
+    assert!(
+        policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"),
+        "{policy}"
+    );
+    let files: Vec<&str> = page
+        .text
+        .split('"')
+        .filter(|text| text.starts_with("/assets/"))
+        .collect();
+    assert!(!files.is_empty(), "{page:?}");
+    for path in files.into_iter().chain(["/console"]) {
+        let found = ask(admin, ("HEAD", path), None).await;
+        assert_eq!(found.status, 200, "{path}: {found:?}");
+        let reply = ask(clients, ("GET", path), None).await;
+        reply.is_problem(404, "not_found");
+    }
+    node.stop().await;
+    // A development node has one port for clients and operators.
+    let node = Node::start().await;
+    let page = ask(node.addr(), ("GET", "/console"), None).await;
+    assert_eq!(page.status, 200, "{page:?}");
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn the_table_of_operators_is_complete() {
     let node = node().await;
     let description = get(node.admin_addr(), "/v1/openapi.json").await;

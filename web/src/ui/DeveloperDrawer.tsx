@@ -4,6 +4,7 @@ import { useConversation, useStatus } from "@rookery/client/react";
 import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { number, t, timeWithSeconds } from "../i18n/index.js";
+import { t as shared } from "../i18n/shared/index.js";
 import { fetchAny } from "../model/config.js";
 import { openKey } from "../model/route.js";
 import type { Session } from "../model/session.js";
@@ -30,7 +31,7 @@ export function DeveloperDrawer({ session }: { session: Session }) {
     <section class="drawer" aria-label={t("dev.title")}>
       <header class="bar">
         <h2>{t("dev.title")}</h2>
-        <IconButton icon="close" label={t("dialog.close")} onClick={() => (drawer.value = false)} />
+        <IconButton icon="close" label={shared("dialog.close")} onClick={() => (drawer.value = false)} />
       </header>
       <div class="drawer-body">
         <div class="facts" tabIndex={0} role="region" aria-label={t("dev.facts")}>

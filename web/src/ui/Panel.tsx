@@ -2,7 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 import { useEffect, useId, useRef } from "preact/hooks";
-import { t } from "../i18n/index.js";
+import { t as shared } from "../i18n/shared/index.js";
 import { panel } from "../model/view.js";
 import { IconButton } from "./parts.js";
 
@@ -31,7 +31,7 @@ export function Panel({ title, children }: { title: string; children: ComponentC
     >
       <header class="bar">
         <h2 id={id}>{title}</h2>
-        <IconButton icon="close" label={t("dialog.close")} onClick={close} />
+        <IconButton icon="close" label={shared("dialog.close")} onClick={close} />
       </header>
       <div class="panel-body">{children}</div>
     </section>

@@ -3,7 +3,7 @@
 import { chromium } from "playwright-core";
 
 // The helper of the client's tests; `npm run test:browser` builds it.
-export { eventually, startCluster } from "../../.build/node.js";
+export { eventually, startCluster, withNode } from "../../.build/node.js";
 
 export function launch() {
   return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
