@@ -9,11 +9,13 @@ mod leadership_transfer;
 mod reconcile;
 mod replicas;
 mod requests;
+mod restored;
 mod status;
 mod takeover;
 mod transport_handler;
 
 use replicas::Replica;
+pub use restored::{found_cluster, position, restore_shard, stored_cluster};
 
 use std::collections::HashMap;
 use std::sync::Arc;
