@@ -23,6 +23,8 @@ mod webhook;
 
 mod state_machine;
 
+mod backup;
+
 mod rpc;
 
 mod shard_client;

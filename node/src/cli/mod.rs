@@ -1,11 +1,14 @@
 //! Command line of the `rookery` program.
 
+mod audit;
+mod backup;
 mod banner;
 mod children;
 mod ctl;
 mod dev;
 mod local_cluster;
 mod node;
+mod node_client;
 mod probe;
 mod schema;
 
@@ -16,6 +19,7 @@ use chat_client::ChatArgs;
 use clap::{Args, Parser, Subcommand};
 use figment::value::Value;
 
+use crate::backup::BackupError;
 use crate::config::{Config, ConfigSources, Problems, load};
 use crate::{lifecycle, telemetry};
 
@@ -47,6 +51,12 @@ enum Command {
     Schema(schema::Schema),
     /// Runs a command of an operator against a running node.
     Ctl(ctl::Ctl),
+    /// Compares the replicas of every shard by their digests.
+    Audit(audit::Audit),
+    /// Makes and checks backups of a cluster.
+    Backup(backup::Backup),
+    /// Makes a data directory from a backup, for the first node of a new cluster.
+    Restore(backup::Restore),
 }
 
 /// Settings given on the command line.
@@ -81,6 +91,15 @@ pub enum Error {
     /// The address answered with something that no node sends.
     #[error("{url}: answered {status}, which is not the answer of a node")]
     NoNode { url: String, status: u16 },
+    /// The node refuses the request.
+    #[error("{url}: {reason}")]
+    Refused { url: String, reason: String },
+    /// Replicas differ, or could not be compared.
+    #[error("{0}")]
+    Audit(String),
+    /// A backup could not be made, is damaged, or cannot be restored.
+    #[error("{0}")]
+    Backup(#[from] BackupError),
     /// A file or terminal operation failed.
     #[error("{0}")]
     Io(#[from] std::io::Error),
@@ -102,6 +121,9 @@ impl Cli {
             }
             Command::Schema(schema) => schema.print().map_err(Error::Io),
             Command::Ctl(ctl) => ctl.run().await,
+            Command::Audit(audit) => audit.run().await,
+            Command::Backup(backup) => backup.run().await,
+            Command::Restore(restore) => restore.run(),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,
@@ -119,7 +141,14 @@ impl Error {
     /// Returns the exit code, one of [`EXIT_CODES`]. Wrong arguments end with 2 before any command runs.
     fn exit_code(&self) -> u8 {
         match self {
-            Error::Start(_) | Error::Children(_) | Error::Chat(_) | Error::NoNode { .. } | Error::Io(_) => 1,
+            Error::Start(_)
+            | Error::Children(_)
+            | Error::Chat(_)
+            | Error::NoNode { .. }
+            | Error::Refused { .. }
+            | Error::Audit(_)
+            | Error::Backup(_)
+            | Error::Io(_) => 1,
             Error::Unreachable(_) => 3,
             Error::NotReady { .. } => 6,
             // EX_USAGE of sysexits.h: a restart does not help, the caller has to fix the configuration.

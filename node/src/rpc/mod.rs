@@ -24,12 +24,14 @@
 //! | 35 | `USER_ACCESS_CHANGED` | every node | `login::UserAccessChanged` → nothing |
 //! | 41 | `USER_SESSIONS` | every node | `user_sessions::UserSessionsQuery` → `user_sessions::UserSessions` |
 //! | 42 | `END_SESSION` | the node of a session | `user_sessions::EndSessionRequest` → nothing |
+//! | 50 | `EXPORT_ROWS` | the shard's owner | `backup::ExportRows` → `backup::ExportedRows` |
 //!
 //! One-way, on the fan-out connection: 1 `DELIVER` (`deliver`), 2 `POSITIONS` (`deliver::Positions`), 3 `TYPING`
 //! (`presence::TypingUpdate`).
 //!
 //! A refusal of any method is an [`RpcError`].
 
+mod backup;
 pub(crate) mod deliver;
 pub(crate) mod forward;
 pub(crate) mod login;
@@ -47,6 +49,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use backup::{ExportRows, ExportedRows};
 pub use query_method::NumberedQuery;
 pub(crate) use query_method::{QueryMethod, QueryServer};
 pub use session_id::SessionId;
@@ -94,6 +97,8 @@ pub(crate) const USER_ACCESS_CHANGED: u16 = 35;
 pub(crate) const USER_SESSIONS: u16 = 41;
 /// End of one session of a user.
 pub(crate) const END_SESSION: u16 = 42;
+/// Copy of a shard's rows for a backup.
+pub(crate) const EXPORT_ROWS: u16 = 50;
 
 /// One-way: events and notices from a shard owner.
 pub(crate) const DELIVER: u16 = 1;

@@ -1,4 +1,4 @@
-//! Server API under `/v1/server`, for back ends with an API key, and the keys and audit log of operators under
+//! Server API under `/v1/server`, for back ends with an API key, and the keys, audit log and backups of operators under
 //! `/v1/admin`.
 //!
 //! A request passes `back_end`, which verifies the key, its scope and its rate in one place. Every change is recorded in
@@ -7,6 +7,7 @@
 
 mod admin;
 mod back_end;
+mod backups;
 mod conversations;
 mod key_rates;
 mod members;
@@ -28,4 +29,5 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     profiles::routes(config);
     users::routes(config);
     admin::routes(config);
+    backups::routes(config);
 }
