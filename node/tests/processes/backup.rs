@@ -173,6 +173,12 @@ async fn acked_messages_are_in_the_cluster_that_is_restored_elsewhere() {
     for sender in senders {
         sent.push(sender.stop().await);
     }
+    // A node holds few copies at once: each backup must close its own, at whichever node they are.
+    let elsewhere = dir.path().join("elsewhere").display().to_string();
+    for n in 0..9 {
+        let url = format!("http://{}", cluster.addr(n % 3));
+        done(&["backup", "create", &elsewhere, "--url", &url]).await;
+    }
     for at in 0..3 {
         cluster.kill(at);
     }

@@ -169,11 +169,13 @@ impl ShardCopy {
 impl Drop for ShardCopy {
     fn drop(&mut self) {
         let body = rpc::encode(&ExportRows::Close { copy: self.copy });
-        // Enqueued before the future is polled. A lost request is repaired by the expiry of the copy.
-        drop(
-            self.cluster
-                .call(self.owner, rpc::EXPORT_ROWS, body, rpc::CALL_TIMEOUT),
-        );
+        let closing = self
+            .cluster
+            .call(self.owner, rpc::EXPORT_ROWS, body, rpc::CALL_TIMEOUT);
+        // Awaited, because a call that is dropped is not sent. Without a runtime the node stops, and the copy expires.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(closing);
+        }
     }
 }
 
