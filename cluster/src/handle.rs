@@ -53,6 +53,12 @@ impl Cluster {
         self.node.id()
     }
 
+    /// Returns the cluster id.
+    #[must_use]
+    pub fn cluster_id(&self) -> u64 {
+        self.node.cluster()
+    }
+
     /// Returns the shard of a conversation's or a user's id.
     #[must_use]
     pub fn shard_of(&self, key: &(impl AsRef<[u8]> + ?Sized)) -> ShardId {

@@ -32,6 +32,19 @@ pub(crate) struct ShardOwner {
     pub(crate) term: u64,
 }
 
+/// Position of a shard's rows in its log, as archives name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardPosition {
+    /// Index of the last applied entry; from 1.
+    pub index: u64,
+    /// Raft term of that entry.
+    pub term: u64,
+    /// Highest feature level of the batches up to that entry.
+    pub level: FeatureLevel,
+    /// Digest of the effects of all entries up to that entry.
+    pub digest: u128,
+}
+
 /// Version of the replicated formats and rules.
 ///
 /// The cluster map holds the level of the cluster. It rises when every member supports a higher one and never falls.

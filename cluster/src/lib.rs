@@ -55,9 +55,11 @@ pub use config::{ClusterTuning, Config};
 pub use error::{CallError, CastError, Error, NotOwner, ProposeError};
 pub use handle::Cluster;
 pub use ids::{
-    FeatureLevel, GroupStatus, META_TABLE, NodeId, NodeInfo, NodeStatus, Route, ShardStatus, Status,
+    FeatureLevel, GroupStatus, META_TABLE, NodeId, NodeInfo, NodeStatus, Route, ShardPosition, ShardStatus,
+    Status,
 };
 pub use log_throttle::LogThrottle;
+pub use member::{found_cluster, position, restore_shard, stored_cluster};
 pub use service::{OwnedShard, Service};
 pub use shard::{BatchResult, Proposer, shard_of};
 pub use state_machine::{CommittedBatch, StateMachine, StateMachineError, UndecodableCommand};

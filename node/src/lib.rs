@@ -25,6 +25,8 @@ mod webhook;
 
 mod state_machine;
 
+mod backup;
+
 mod rpc;
 
 mod shard_client;

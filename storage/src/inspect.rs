@@ -12,8 +12,8 @@ use crate::columns::Column;
 use crate::engine::EngineRead;
 use crate::engine::rocks::RocksEngine;
 use crate::{
-    Config, Error, HardKey, ScanOrder, ShardId, TableCatalog, TableId, data_dir, keys, raft_log, record,
-    recovery, row_scan, sync_marker,
+    Config, Error, HardKey, RowSummary, ScanOrder, ShardId, TableCatalog, TableId, data_dir, keys, raft_log,
+    record, recovery, row_scan, sync_marker,
 };
 
 /// Content of a data directory.
@@ -44,6 +44,8 @@ pub struct ShardReport {
     pub applied: Option<Bytes>,
     /// Rows and bytes of each table that has rows; every record was checked.
     pub tables: Vec<(TableId, u64, u64)>,
+    /// Summary of all rows: replicas at the same applied position have the same.
+    pub rows: RowSummary,
 }
 
 // === impl InspectReport ===
@@ -136,6 +138,7 @@ impl ShardReport {
             );
         }
         let mut tables = Vec::new();
+        let mut summary = RowSummary::default();
         for &table in catalog.tables() {
             let (mut count, mut bytes) = (0, 0);
             row_scan::visit(
@@ -148,6 +151,7 @@ impl ShardReport {
                 &mut |key, value| {
                     count += 1;
                     bytes += (key.len() + value.len()) as u64;
+                    summary.add(table, key, value);
                     Ok(std::ops::ControlFlow::Continue(()))
                 },
             )?;
@@ -164,6 +168,7 @@ impl ShardReport {
             generation,
             applied,
             tables,
+            rows: summary,
         })
     }
 }
@@ -184,6 +189,11 @@ impl fmt::Display for ShardReport {
         for (table, rows, bytes) in &self.tables {
             writeln!(f, "  {:<12} {rows} rows, {bytes} bytes", table.name())?;
         }
+        writeln!(
+            f,
+            "  {:<12} {:032x}, the digest of all rows",
+            "rows", self.rows.digest
+        )?;
         Ok(())
     }
 }

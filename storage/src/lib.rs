@@ -105,7 +105,7 @@ pub use metrics::Metrics;
 pub use raft_log::RaftLog;
 pub use read_view::ReadView;
 pub use shard_state::ShardState;
-pub use snapshot::{SnapshotExport, SnapshotImport};
+pub use snapshot::{ARCHIVE_CHUNK_BYTES, ArchiveChunk, RowSummary, SnapshotExport, SnapshotImport};
 pub use store::Store;
 pub use transaction::Transaction;
 pub use write_op::Completion;

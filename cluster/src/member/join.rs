@@ -56,19 +56,11 @@ pub(crate) async fn admit(
     transport: &dyn Transport,
 ) -> Result<JoinedNode, Error> {
     // The disk has precedence: a node with an identity never joins or bootstraps again, whatever the configuration.
-    if let Some(bytes) = store.get_node(IDENTITY)? {
-        let (cluster, node) = postcard::from_bytes(&bytes).map_err(|e| Error::Corrupt {
-            what: "identity",
-            reason: e.to_string(),
-        })?;
+    if let Some((cluster, node)) = identity(store)? {
         if store.get_node(REMOVED)?.is_some() {
             return Err(Error::Removed { node });
         }
-        let map = store
-            .get_node(MAP)?
-            .map(|bytes| ClusterMap::decode(&bytes))
-            .transpose()?
-            .unwrap_or_default();
+        let map = saved_map(store)?;
         let bootstrap = store.get_node(BOOTSTRAP)?.is_some_and(|state| state == UNDER_WAY);
         return Ok(JoinedNode {
             node,
@@ -149,6 +141,37 @@ pub(crate) async fn bootstrap(node: &Arc<Member>) -> Result<(), Error> {
 
 async fn start_group(node: &Arc<Member>, shard: storage::ShardId) -> Result<(), Error> {
     node.start_replica(shard).await?.group.initialize(node.id()).await
+}
+
+/// Returns the cluster and the id of the member whose store this is.
+pub(super) fn identity(store: &Store) -> Result<Option<(u64, NodeId)>, Error> {
+    let identity = store.get_node(IDENTITY)?;
+    let decoded = identity.map(|bytes| {
+        postcard::from_bytes(&bytes).map_err(|e| Error::Corrupt {
+            what: "identity",
+            reason: e.to_string(),
+        })
+    });
+    decoded.transpose()
+}
+
+/// Returns the last adopted cluster map; an empty one if none was.
+pub(super) fn saved_map(store: &Store) -> Result<ClusterMap, Error> {
+    let map = store.get_node(MAP)?.map(|bytes| ClusterMap::decode(&bytes));
+    Ok(map.transpose()?.unwrap_or_default())
+}
+
+/// Writes the records of a member whose groups exist already.
+pub(super) fn record_member(
+    store: &Store,
+    cluster: u64,
+    node: NodeId,
+    map: &ClusterMap,
+) -> Result<(), Error> {
+    store.put_node(MAP, &map.encode())?;
+    store.put_node(BOOTSTRAP, DONE)?;
+    // Last, because it marks the directory as complete.
+    remember(store, cluster, node)
 }
 
 fn remember(store: &Store, cluster: u64, node: NodeId) -> Result<(), Error> {

@@ -12,6 +12,7 @@ mod reconcile;
 mod recovery;
 mod replicas;
 mod requests;
+mod restored;
 mod seeds;
 mod status;
 mod takeover;
@@ -19,6 +20,7 @@ mod transport_handler;
 
 pub(crate) use collector::MemberCollector;
 use replicas::Replica;
+pub use restored::{found_cluster, position, restore_shard, stored_cluster};
 
 use std::collections::HashMap;
 use std::sync::Arc;

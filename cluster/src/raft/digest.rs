@@ -39,6 +39,16 @@ impl Digest {
         bytes[32..].copy_from_slice(&effect.to_le_bytes());
         Digest(xxh3_128(&bytes))
     }
+
+    /// Returns the digest as a number, for an archive.
+    pub(crate) fn to_number(self) -> u128 {
+        self.0
+    }
+
+    /// Returns the digest of an archive.
+    pub(crate) fn from_number(number: u128) -> Digest {
+        Digest(number)
+    }
 }
 
 impl fmt::Display for Digest {

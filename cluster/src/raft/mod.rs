@@ -7,6 +7,7 @@
 //! derivations. `codec` freezes that encoding with golden bytes, so that an upgrade which changes it fails a test. See
 //! `docs/decisions/0001-openraft-alpha.md`.
 
+mod archived;
 mod codec;
 mod digest;
 mod group;
@@ -20,6 +21,7 @@ mod suite_test;
 mod tally;
 mod unflushed_log;
 
+pub(crate) use archived::{read_position, single_member_position, write_log};
 pub(crate) use group::{Group, GroupDeps};
 pub(crate) use log_store::LogStore;
 pub(crate) use rpc_server::RpcServer;

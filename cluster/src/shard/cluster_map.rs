@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use storage::ShardState;
+use storage::{ShardState, Transaction};
 
 use super::map_change::{MapChange, MapChangeResult};
 use crate::error::Error;
@@ -82,6 +82,11 @@ impl ClusterMap {
             .get(META_TABLE, KEY)?
             .map(|bytes| ClusterMap::decode(&bytes))
             .transpose()
+    }
+
+    /// Writes the map to the rows of the meta group.
+    pub(crate) fn save(&self, transaction: &mut Transaction) {
+        transaction.put(META_TABLE, KEY, &self.encode());
     }
 
     pub(crate) fn encode(&self) -> Bytes {

@@ -39,7 +39,7 @@ impl StateMachine for MapStateMachine {
         }
         // Refused changes leave the rows as they are.
         if map.version != before {
-            tx.put(META_TABLE, KEY, &map.encode());
+            map.save(tx);
         }
         Ok(outcomes)
     }

@@ -1,5 +1,7 @@
 //! Command line of the `rookery` program.
 
+mod audit;
+mod backup;
 mod banner;
 mod certs;
 mod children;
@@ -9,6 +11,7 @@ mod dev;
 mod local_cluster;
 mod man;
 mod node;
+mod node_client;
 mod probe;
 mod schema;
 
@@ -19,6 +22,7 @@ use chat_client::ChatArgs;
 use clap::{Args, Parser, Subcommand};
 use figment::value::Value;
 
+use crate::backup::BackupError;
 use crate::config::{Config, ConfigSources, Problems, load};
 use crate::{lifecycle, telemetry};
 
@@ -56,6 +60,12 @@ enum Command {
     Man(man::Man),
     /// Makes the certificates for TLS between nodes, and shows any certificate.
     Certs(certs::Certs),
+    /// Compares the replicas of every shard by their digests.
+    Audit(audit::Audit),
+    /// Makes and checks backups of a cluster.
+    Backup(backup::Backup),
+    /// Makes a data directory from a backup, for the first node of a new cluster.
+    Restore(backup::Restore),
 }
 
 /// Settings given on the command line.
@@ -84,6 +94,21 @@ pub enum Error {
     /// A certificate could not be made or read.
     #[error("{0}")]
     Certificate(String),
+    /// No node answered at the address.
+    #[error("{0}: no answer")]
+    Unreachable(String),
+    /// The admin token is missing, unknown, or lacks the role.
+    #[error("not allowed: {0}")]
+    NotAllowed(String),
+    /// The node refuses the request.
+    #[error("{url}: {reason}")]
+    Refused { url: String, reason: String },
+    /// Replicas differ, or could not be compared.
+    #[error("{0}")]
+    Audit(String),
+    /// A backup could not be made, is damaged, or cannot be restored.
+    #[error("{0}")]
+    Backup(#[from] BackupError),
     /// A file or terminal operation failed.
     #[error("{0}")]
     Io(#[from] std::io::Error),
@@ -109,6 +134,9 @@ impl Cli {
             Command::Completions(completions) => completions.print::<Cli>().map_err(Error::Io),
             Command::Man(man) => man.write::<Cli>().map_err(Error::Io),
             Command::Certs(certs) => certs.run(),
+            Command::Audit(audit) => audit.run().await,
+            Command::Backup(backup) => backup.run().await,
+            Command::Restore(restore) => restore.run(),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,
@@ -126,7 +154,16 @@ impl Error {
     /// Returns the exit code, one of [`EXIT_CODES`]. Wrong arguments end with 2 before any command runs.
     fn exit_code(&self) -> u8 {
         match self {
-            Error::Start(_) | Error::Children(_) | Error::Chat(_) | Error::Certificate(_) | Error::Io(_) => 1,
+            Error::Start(_)
+            | Error::Children(_)
+            | Error::Chat(_)
+            | Error::Certificate(_)
+            | Error::Refused { .. }
+            | Error::Audit(_)
+            | Error::Backup(_)
+            | Error::Io(_) => 1,
+            Error::Unreachable(_) => 3,
+            Error::NotAllowed(_) => 4,
             // EX_USAGE of sysexits.h: a restart does not help, the caller has to fix the configuration.
             Error::Config(_) => 64,
         }

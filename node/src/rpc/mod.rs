@@ -26,12 +26,14 @@
 //! | 42 | `END_SESSION` | the node of a session | `user_sessions::EndSessionRequest` → nothing |
 //! | 46 | `NODE_REPORT` | every node | `node_report::NodeReportQuery` → `node_report::NodeReport` |
 //! | 47 | `ORDER_DRAIN` | the node to drain | `node_report::DrainOrder` → `node_report::DrainResult` |
+//! | 54 | `EXPORT_ROWS` | the shard's owner | `backup::ExportRows` → `backup::ExportedRows` |
 //!
 //! One-way, on the fan-out connection: 1 `DELIVER` (`deliver`), 2 `POSITIONS` (`deliver::Positions`), 3 `TYPING`
 //! (`presence::TypingUpdate`).
 //!
 //! A refusal of any method is an [`RpcError`].
 
+mod backup;
 pub(crate) mod deliver;
 pub(crate) mod forward;
 pub(crate) mod login;
@@ -50,6 +52,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use backup::{ExportRows, ExportedRows};
 pub(crate) use node_report::{
     DrainOrder, DrainResult, NodeReport, NodeReportQuery, ReplicaReport, ReportedState,
 };
@@ -104,6 +107,8 @@ pub(crate) const END_SESSION: u16 = 42;
 pub(crate) const NODE_REPORT: u16 = 46;
 /// Order to drain a node, or to serve again.
 pub(crate) const ORDER_DRAIN: u16 = 47;
+/// Copy of a shard's rows for a backup.
+pub(crate) const EXPORT_ROWS: u16 = 54;
 
 /// One-way: events and notices from a shard owner.
 pub(crate) const DELIVER: u16 = 1;

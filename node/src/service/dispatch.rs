@@ -26,7 +26,7 @@ use crate::rpc::submit::{BatchSeq, BatchStreamId, CommandReplies};
 use crate::rpc::{self, QueryMethod, RpcError};
 use crate::session::{SessionRegistry, UserRates};
 use crate::shard::{
-    ActiveShard, BatchReply, RegisterNode, ShardActor, ShardDeps, SubmitBatch, UnregisterNode,
+    ActiveShard, BatchReply, RegisterNode, ShardActor, ShardDeps, ShardExports, SubmitBatch, UnregisterNode,
 };
 use crate::shard_client::LocalShards;
 
@@ -43,6 +43,8 @@ pub(crate) struct RpcDispatcher {
     api_keys: OnceLock<ApiKeys>,
     /// Empty until the state of the node is registered.
     admin: OnceLock<NodeAdmin>,
+    /// Copies of owned shards, read by backups.
+    exports: ShardExports,
     /// Shards that were activated before [`RpcDispatcher::open`]; `None` afterwards.
     early: Mutex<Option<Vec<OwnedShard>>>,
 }
@@ -58,6 +60,7 @@ impl RpcDispatcher {
             forwarder: OnceLock::new(),
             api_keys: OnceLock::new(),
             admin: OnceLock::new(),
+            exports: ShardExports::default(),
             early: Mutex::new(Some(Vec::new())),
         }
     }
@@ -204,6 +207,7 @@ impl Service for RpcDispatcher {
                 }
                 reply.send(Ok(rpc::encode(&())));
             }
+            rpc::EXPORT_ROWS => self.exports.call(&self.shared, &body, reply),
             rpc::LAST_SESSION => super::presence_rpc::last_session(&self.shared, &body, reply),
             // Sessions are registered during startup; until then the caller may retry.
             _ if SessionRegistry::serves(method) => match self.sessions.get() {

@@ -8,6 +8,7 @@ mod batch_streams;
 mod context;
 mod conversation_actor;
 pub(crate) mod ephemeral;
+mod exports;
 mod fanout;
 mod inbound_batch;
 mod interest_table;
@@ -25,6 +26,7 @@ mod tests;
 pub(crate) use actor::ShardActor;
 pub(crate) use background::webhook_dispatcher::CONCURRENT;
 pub use background::webhook_dispatcher::WebhookTarget;
+pub(crate) use exports::ShardExports;
 pub(crate) use inbound_batch::BatchReply;
 #[cfg(test)]
 pub(crate) use interest_table::InterestTable;

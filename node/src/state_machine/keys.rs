@@ -469,6 +469,66 @@ pub(super) fn expiring_login_row(expiry: &[u8]) -> Option<&[u8]> {
 /// Key of the cluster's keyring.
 pub(super) const KEYRING: [u8; 1] = [FIFTH];
 
+/// Kind of a row whose key names a user and a second id.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum KeyKind {
+    Index,
+    Block,
+}
+
+/// Returns the conversation and the user in the key of a member row; `None` for the other rows of that table.
+pub(super) fn member_parts(key: &[u8]) -> Option<(ConversationId, UserId)> {
+    match parts(key)? {
+        (conv, FIRST, user) => Some((ConversationId::parse(conv).ok()?, UserId::parse(user).ok()?)),
+        _ => None,
+    }
+}
+
+/// Returns the user and the second id in the key of a row for a conversation or of a block; `None` for the other rows of
+/// that table.
+pub(super) fn user_parts(key: &[u8]) -> Option<(KeyKind, UserId, &str)> {
+    let (user, kind, second) = parts(key)?;
+    let kind = match kind {
+        FIRST => KeyKind::Index,
+        SECOND => KeyKind::Block,
+        _ => return None,
+    };
+    Some((kind, UserId::parse(user).ok()?, second))
+}
+
+/// Returns true for the key of the cursors of a device.
+pub(super) fn is_device_cursors(key: &[u8]) -> bool {
+    key.first() == Some(&SEVENTH)
+}
+
+/// Returns the user in the key of the cursors of a device.
+pub(super) fn device_cursors_user(key: &[u8]) -> Option<&str> {
+    let rest = key.strip_prefix(&[SEVENTH])?;
+    let end = rest.iter().position(|byte| *byte == 0)?;
+    std::str::from_utf8(&rest[..end]).ok()
+}
+
+/// Returns the first id of a key, its kind and the text behind that. Ids contain no byte below 16.
+fn parts(key: &[u8]) -> Option<(&str, u8, &str)> {
+    let at = key.iter().position(|byte| *byte < 16)?;
+    let (first, second) = (&key[..at], key.get(at + 1..)?);
+    Some((
+        std::str::from_utf8(first).ok()?,
+        key[at],
+        std::str::from_utf8(second).ok()?,
+    ))
+}
+
+/// Returns true if a row of the table of logins with this key is key material, or the expiry of such a row.
+pub(super) fn is_key_material(key: &[u8]) -> bool {
+    match key.first() {
+        Some(&FOURTH) => expiring_login_row(key).is_some_and(is_key_material),
+        // Everything but the cursors of devices and the audit log. A kind that is new counts as key material.
+        Some(&kind) => ![SEVENTH, AUDIT_HEAD[0], AUDIT, AUDIT_NONCE].contains(&kind),
+        None => false,
+    }
+}
+
 /// Returns the range of keys of the first kind above `first 0 after`.
 pub(super) fn range_after(first: &str, after: Option<&str>) -> (Vec<u8>, Vec<u8>) {
     range(first, FIRST, after)

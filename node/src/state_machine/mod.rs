@@ -44,6 +44,9 @@ mod user_access;
 
 mod outcome;
 
+mod correction;
+mod key_material;
+
 pub mod query;
 
 pub use self::api_keys::{ApiKeyId, KeyScope, KeyScopes};
@@ -67,6 +70,8 @@ pub use self::user_access::UserAccess;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::correction::{CorrectedRows, correct_user_rows};
+pub(crate) use self::key_material::is_key_material;
 pub(crate) use command_header::CommandSubject;
 pub(crate) use command_table::MembershipRule;
 pub use consent::{AdditionLimits, AdditionVerdict};

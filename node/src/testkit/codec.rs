@@ -1,10 +1,11 @@
-//! Codecs of the packets that clients send, for tests with mutated packets and for fuzzers.
+//! Codecs of the packets that clients send and of the files of backups, for tests with mutated inputs and for fuzzers.
 
 use protocol::Request;
 
+use crate::backup;
 use crate::gateway::{cable_codec, mqtt_codec, socketio_codec};
 
-/// Codec of packets that clients send.
+/// Codec of packets that clients send, or of backups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Codec {
     /// Payload of Engine.IO, of several packets.
@@ -17,17 +18,26 @@ pub enum Codec {
     MqttStream,
     /// Request of the native protocol.
     NativeRequest,
+    /// JSON of the manifest of a backup, behind its checksum.
+    BackupManifest,
+    /// Response of a node with the rows of a shard.
+    BackupFrames,
+    /// Rows of a chunk of a backup, behind its checksum.
+    BackupRows,
 }
 
 // === impl Codec ===
 
 impl Codec {
-    pub const ALL: [Codec; 5] = [
+    pub const ALL: [Codec; 8] = [
         Codec::EnginePayload,
         Codec::SocketPackets,
         Codec::CableFrame,
         Codec::MqttStream,
         Codec::NativeRequest,
+        Codec::BackupManifest,
+        Codec::BackupFrames,
+        Codec::BackupRows,
     ];
 
     /// Decodes an input, and returns true if it is accepted. Text that is not UTF-8 is refused before.
@@ -36,6 +46,9 @@ impl Codec {
         let text = std::str::from_utf8(input);
         match (self, text) {
             (Codec::MqttStream, _) => mqtt_codec::decode_stream(input),
+            (Codec::BackupManifest, _) => backup::decode_manifest(input),
+            (Codec::BackupFrames, _) => backup::decode_frames(input),
+            (Codec::BackupRows, _) => backup::decode_rows(input),
             (Codec::EnginePayload, Ok(text)) => socketio_codec::decode_payload(text),
             (Codec::SocketPackets, Ok(text)) => socketio_codec::decode_packets(text),
             (Codec::CableFrame, Ok(text)) => cable_codec::decode_frame(text),
@@ -52,6 +65,9 @@ impl Codec {
         let text = std::str::from_utf8(input);
         match (self, text) {
             (Codec::MqttStream, _) => mqtt_codec::check_stream(input),
+            (Codec::BackupManifest, _) => backup::check_manifest(input),
+            (Codec::BackupFrames, _) => backup::check_frames(input),
+            (Codec::BackupRows, _) => backup::check_rows(input),
             (Codec::EnginePayload, Ok(text)) => socketio_codec::check_payload(text),
             (Codec::SocketPackets, Ok(text)) => socketio_codec::check_packets(text),
             (Codec::CableFrame, Ok(text)) => cable_codec::check_frame(text),
@@ -60,7 +76,7 @@ impl Codec {
         }
     }
 
-    /// Returns inputs that clients send.
+    /// Returns inputs that are accepted.
     #[must_use]
     pub fn examples(self) -> &'static [&'static [u8]] {
         match self {
@@ -110,6 +126,19 @@ impl Codec {
                 br#"{"t":"watch","users":["bob","carol"]}"#,
                 br#"{"t":"hb","n":412}"#,
             ],
+            Codec::BackupManifest => &[
+                br#"{"format":1,"cluster":"00000000000000ff","began_ms":4,"ended_ms":5,"includes_keys":false,"shards":[{"shard":0,"taken_ms":4,"index":9,"term":2,"feature_level":1,"digest":"ffffffffffffffffffffffffffffffff","rows":{"totals":{"rows":7,"digest":"00000000000000000000000000000abc"},"chunks":[{"sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","bytes":300}]}}]}"#,
+                br#"{"format":1,"cluster":"0123456789abcdef","began_ms":0,"ended_ms":0,"includes_keys":true,"shards":[{"shard":0,"taken_ms":0,"index":1,"term":1,"feature_level":1,"digest":"00000000000000000000000000000000","rows":{"totals":{"rows":0,"digest":"00000000000000000000000000000000"},"chunks":[]},"keys":{"totals":{"rows":0,"digest":"00000000000000000000000000000000"},"chunks":[]}}]}"#,
+            ],
+            Codec::BackupFrames => &[
+                b"\x02\x00\x00\x00\x04rows\x03\x00\x00\x00\x00",
+                b"\x01\x00\x00\x00\x84{\"cluster\":\"00000000000000ff\",\"shards\":4,\"shard\":3,\"index\":7,\"term\":2,\"feature_level\":1,\"digest\":\"00000000000000000000000000000009\"}",
+                b"\x04\x00\x00\x00\x4b{\"rows\":{\"rows\":0,\"digest\":\"00000000000000000000000000000000\"},\"keys\":null}",
+            ],
+            Codec::BackupRows => &[
+                b"\x03\x00\x00\x00\x03\x00\x00\x00\x05keyvalue",
+                b"\x02\x00\x00\x00\x00\x00\x00\x00\x00\x04\x00\x00\x00\x01\x00\x00\x00\x00k",
+            ],
         }
     }
 
@@ -130,6 +159,14 @@ impl Codec {
                 b"\xED\xA0\x80",
                 b"#",
                 b"+",
+            ],
+            Codec::BackupFrames | Codec::BackupRows => &[
+                b"\x00\x00\x00\x00",
+                b"\xFF\xFF\xFF\xFF",
+                b"\x01\x00\x00\x00",
+                b"\x02\x00\x00\x00\x01x",
+                b"\x03\x00\x00\x00\x01\x00\x00\x00\x00k",
+                b"\x1F",
             ],
             _ => &[
                 b"\x1e",

@@ -1,4 +1,4 @@
-//! Every codec of packets that clients send, with mutated packets: no panic, no memory out of proportion to the input, and
+//! Every codec of packets that clients send, and of backups, with mutated inputs: no panic, no memory out of proportion to the input, and
 //! what is decoded comes back unchanged. `fuzz/` has the same checks for a fuzzer.
 //!
 //! `PROPTEST_CASES` replaces the number of cases; proptest prints the smallest input that fails.
@@ -101,4 +101,19 @@ fn no_mqtt_stream_breaks_the_codec() {
 #[test]
 fn no_native_request_breaks_the_codec() {
     check(Codec::NativeRequest);
+}
+
+#[test]
+fn no_manifest_breaks_the_codec() {
+    check(Codec::BackupManifest);
+}
+
+#[test]
+fn no_frames_of_a_backup_break_the_codec() {
+    check(Codec::BackupFrames);
+}
+
+#[test]
+fn no_rows_of_a_backup_break_the_codec() {
+    check(Codec::BackupRows);
 }

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod activity;
+mod backup;
 #[cfg(feature = "clock-file")]
 mod clocks;
 mod device_cursors;

@@ -48,6 +48,10 @@ impl Builder {
         self.bytes.extend_from_slice(value);
     }
 
+    pub(super) fn push_bytes(&mut self, rows: &[u8]) {
+        self.bytes.extend_from_slice(rows);
+    }
+
     pub(super) fn finish(mut self, stream: u32, number: u32, last: bool) -> Vec<u8> {
         self.bytes[..4].copy_from_slice(MAGIC);
         self.bytes[8..12].copy_from_slice(&stream.to_be_bytes());

@@ -13,15 +13,15 @@ use crate::{Error, ScanOrder, ShardId, TableId, keys, recovery, row_scan};
 
 /// A consistent copy, read chunk by chunk. It keeps old row versions from compaction until it is dropped.
 pub struct SnapshotExport {
-    inner: Arc<StoreCore>,
-    shard: ShardId,
-    rows: Box<dyn EngineRead>,
-    generation: u32,
+    pub(super) inner: Arc<StoreCore>,
+    pub(super) shard: ShardId,
+    pub(super) rows: Box<dyn EngineRead>,
+    pub(super) generation: u32,
     applied: Option<Bytes>,
     stream: u32,
-    number: u32,
+    pub(super) number: u32,
     /// Table slot and key at which the next chunk starts; `None` after the last chunk.
-    next: Option<(usize, Vec<u8>)>,
+    pub(super) next: Option<(usize, Vec<u8>)>,
 }
 
 // === impl SnapshotExport ===

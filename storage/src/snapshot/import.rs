@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use fail::fail_point;
 
-use super::chunk::Chunk;
+use super::chunk::{Chunk, SnapshotRow};
 use crate::columns::Column;
 use crate::engine::WriteBatch;
 use crate::store_core::{ShardEntry, StoreCore};
@@ -15,13 +15,13 @@ use crate::{Error, keys};
 
 /// An import in progress. Dropping it unfinished leaves the current state unchanged.
 pub struct SnapshotImport {
-    inner: Arc<StoreCore>,
+    pub(super) inner: Arc<StoreCore>,
     shard: Arc<ShardEntry>,
     /// The generation that is written.
     generation: u32,
-    stream: Option<u32>,
+    pub(super) stream: Option<u32>,
     number: u32,
-    complete: bool,
+    pub(super) complete: bool,
     finished: bool,
 }
 
@@ -59,7 +59,6 @@ impl SnapshotImport {
     /// [`Error::Corrupt`]: the chunk was damaged on its way; drop the import and start again. [`Error::Misuse`]: the
     /// chunk is not the next one of this copy. [`Error::Full`]: drop the import and start again when space is free.
     pub fn add(&mut self, chunk: &[u8]) -> Result<(), Error> {
-        let engine = self.inner.engine()?;
         let mut parsed = Chunk::parse(chunk)?;
         if self.complete
             || parsed.number != self.number
@@ -67,10 +66,28 @@ impl SnapshotImport {
         {
             return Err(Error::Misuse("chunk is not the next one of this import"));
         }
+        let mut rows = Vec::new();
+        while let Some(row) = parsed.next_row(self.inner.tables)? {
+            rows.push(row);
+        }
+        self.write_rows(chunk.len(), rows.into_iter())?;
+        // Counted only after the write: a failed chunk must not let the import finish without its rows.
+        self.number += 1;
+        self.complete = parsed.last;
+        Ok(())
+    }
+
+    /// Writes rows of a chunk of that many bytes under the new generation.
+    pub(super) fn write_rows<'r>(
+        &self,
+        bytes: usize,
+        rows: impl Iterator<Item = SnapshotRow<'r>>,
+    ) -> Result<(), Error> {
+        let engine = self.inner.engine()?;
         // Refused before the write: after a full disk in the middle of a write RocksDB needs a restart.
-        self.inner.space.allow(&*engine, chunk.len())?;
+        self.inner.space.allow(&*engine, bytes)?;
         let mut batch = WriteBatch::default();
-        while let Some((table, key, value)) = parsed.next_row(self.inner.tables)? {
+        for (table, key, value) in rows {
             batch.put(
                 Column::State(table),
                 keys::state(self.shard.id, self.generation, key),
@@ -78,15 +95,10 @@ impl SnapshotImport {
             );
         }
         fail_point!("storage::import_chunk");
-        if !batch.is_empty() {
-            engine
-                .write(batch)
-                .map_err(|error| self.inner.health.fail(error))?;
+        if batch.is_empty() {
+            return Ok(());
         }
-        // Counted only after the write: a failed chunk must not let the import finish without its rows.
-        self.number += 1;
-        self.complete = parsed.last;
-        Ok(())
+        engine.write(batch).map_err(|error| self.inner.health.fail(error))
     }
 
     /// Replaces the shard's state by the imported one in one synced write, then removes the old rows.

@@ -12,10 +12,15 @@
 //! An import writes beside the current state, under the next generation. It then moves the generation and the applied
 //! position in one synced write: before it the old state is current, after it the new one. The rows of the other
 //! generation are swept immediately or at the next open.
+//!
+//! Archives, such as backups, consist of chunks of the same encoding without stream and number: see `archive`.
 
 mod chunk;
 mod export;
 mod import;
 
+mod archive;
+
+pub use archive::{ARCHIVE_CHUNK_BYTES, ArchiveChunk, RowSummary};
 pub use export::SnapshotExport;
 pub use import::SnapshotImport;

@@ -3,6 +3,7 @@
 //! The failpoints want the feature of that name: `cargo nextest run -p rookery-storage --all-features`.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod archive;
 mod common;
 mod corruption;
 mod crash;

@@ -19,7 +19,7 @@ use crate::config::{AdminToken, SecretString};
 /// Maximum size of an answer: an overview of hundreds of nodes and shards is far below.
 const LARGEST: usize = 16 << 20;
 /// Environment variable with the admin token.
-const TOKEN: &str = "ROOKERY_ADMIN_TOKEN";
+pub(in crate::cli) const TOKEN: &str = "ROOKERY_ADMIN_TOKEN";
 
 /// Client of the admin API.
 pub(super) struct AdminClient {
@@ -46,7 +46,7 @@ enum Lost {
 }
 
 /// Checks that an address is one of a node itself, and returns it without a slash at its end.
-pub(super) fn http_url(text: &str) -> Result<String, String> {
+pub(in crate::cli) fn http_url(text: &str) -> Result<String, String> {
     let url = text.strip_suffix('/').unwrap_or(text);
     match url
         .strip_prefix("http://")
@@ -58,7 +58,7 @@ pub(super) fn http_url(text: &str) -> Result<String, String> {
 }
 
 /// Returns the token of the file, or of the environment, or `None`.
-pub(super) fn token(file: Option<&Path>) -> Result<Option<SecretString>, Failure> {
+pub(in crate::cli) fn token(file: Option<&Path>) -> Result<Option<SecretString>, Failure> {
     let (text, source) = match file {
         Some(path) => {
             let text = std::fs::read_to_string(path)

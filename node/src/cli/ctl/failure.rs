@@ -2,7 +2,7 @@
 
 /// Reason why a command did not end with 0. The text is for standard error.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Failure {
+pub(in crate::cli) enum Failure {
     /// The node refused the request, or failed.
     #[error("{0}")]
     Refused(String),

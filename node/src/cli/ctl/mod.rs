@@ -29,12 +29,13 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use self::client::AdminClient;
+pub(super) use self::client::{TOKEN, http_url, token};
 use self::failure::Failure;
 use self::output::{Output, OutputFormat};
 
 /// Addresses that are tried unless others are given: the port for operators, and that of `rookery dev`, which has one port
 /// for everything.
-const DEFAULT_URLS: [&str; 2] = ["http://127.0.0.1:8079", "http://127.0.0.1:8080"];
+pub(super) const DEFAULT_URLS: [&str; 2] = ["http://127.0.0.1:8079", "http://127.0.0.1:8080"];
 
 /// Arguments of `rookery ctl`.
 #[derive(Args)]

@@ -229,6 +229,7 @@ fn method_numbers_are_frozen() {
         (51, "ExportedUserQuery"),
         (52, "ExportedConversationsQuery"),
         (53, "ExportedConversationQuery"),
+        (54, "EXPORT_ROWS"),
     ];
     let mut found: Vec<(u16, String)> = vec![
         (rpc::SUBMIT, "SUBMIT".into()),
@@ -250,6 +251,7 @@ fn method_numbers_are_frozen() {
         (rpc::END_SESSION, "END_SESSION".into()),
         (rpc::NODE_REPORT, "NODE_REPORT".into()),
         (rpc::ORDER_DRAIN, "ORDER_DRAIN".into()),
+        (rpc::EXPORT_ROWS, "EXPORT_ROWS".into()),
     ];
     let number = |method: &QueryMethod| (*method as u16, format!("{method:?}"));
     found.extend(QueryMethod::ALL.iter().map(number));

@@ -22,6 +22,7 @@ mod bans;
 mod blocks;
 mod clocks;
 mod consent;
+mod correction;
 mod counts;
 mod device_cursors;
 mod devices;

@@ -4,6 +4,7 @@
 //! Every request needs the token of an operator: [`Reader`](crate::gateway::operator::Reader) for one that changes
 //! nothing, [`Operator`](crate::gateway::operator::Operator) for a change, which goes into the audit log.
 
+mod backups;
 mod events;
 mod keys;
 mod nodes;
@@ -18,4 +19,5 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     users::routes(config);
     keys::routes(config);
     events::routes(config);
+    backups::routes(config);
 }
