@@ -61,6 +61,8 @@ pub(super) enum HubEvent {
     /// Events that the worker requested.
     Pulled {
         conv: ConversationId,
+        /// Position behind which the events were requested.
+        after: u64,
         /// Ascending by their seq.
         events: Vec<Arc<EventEnvelope>>,
         /// End of the log when the events were read.

@@ -289,6 +289,7 @@ impl ManagerTask {
                 worker,
                 HubEvent::Pulled {
                     conv,
+                    after,
                     events: Vec::new(),
                     last: after,
                 },

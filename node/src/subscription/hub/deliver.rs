@@ -74,10 +74,18 @@ impl Hub {
                 result,
                 recent,
             } => self.admitted(ticket, result, recent),
-            HubEvent::Pulled { conv, events, last } => {
+            HubEvent::Pulled {
+                conv,
+                after,
+                events,
+                last,
+            } => {
                 let mut ready = Vec::new();
-                // The log before the range may be trimmed: its loss is a jump, which needs new proofs.
-                if let Some(first) = events.first() {
+                // The log before the range may be trimmed: its loss is a jump, which needs new proofs. A range of an
+                // earlier subscription may begin behind the position, and shows nothing of the events between.
+                if let Some(first) = events.first()
+                    && self.position(&conv).is_some_and(|position| after <= position)
+                {
                     self.jump(&conv, first.seq, |event| ready.push(event));
                 }
                 if let Some(slots) = self.state.borrow_mut().convs.get_mut(&conv) {
@@ -255,6 +263,11 @@ impl Hub {
                 after,
             });
         }
+    }
+
+    /// Returns the seq of the last event of a conversation in order.
+    fn position(&self, conv: &ConversationId) -> Option<u64> {
+        self.state.borrow().convs.get(conv)?.order.last()
     }
 
     /// Ends the interest in a conversation without subscribers.

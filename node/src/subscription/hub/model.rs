@@ -204,6 +204,7 @@ impl HubModel {
                 let events = events.collect();
                 self.events.push_back(HubEvent::Pulled {
                     conv: conv(),
+                    after,
                     events,
                     last: self.end(),
                 });

@@ -236,6 +236,7 @@ async fn an_overflow_is_made_good() {
     fixture
         .take(HubEvent::Pulled {
             conv: conv(),
+            after: 1,
             events: vec![Arc::new(event(2))],
             last: 4,
         })
@@ -248,12 +249,44 @@ async fn an_overflow_is_made_good() {
     fixture
         .take(HubEvent::Pulled {
             conv: conv(),
+            after: 2,
             events: rest,
             last: 5,
         })
         .await;
     assert_eq!(*bob.seen.borrow(), [1, 2, 3, 4, 5]);
     assert!(fixture.orders.try_recv().is_err(), "nothing is missing");
+}
+
+#[actix::test]
+async fn range_of_an_earlier_subscription_skips_no_event() {
+    let mut fixture = HubFixture::new();
+    let bob = subscriber(1, "bob");
+    listening(&mut fixture, &bob).await;
+    fixture.event(event(1)).await;
+    // It was requested behind 3, by a subscription that has ended.
+    fixture
+        .take(HubEvent::Pulled {
+            conv: conv(),
+            after: 3,
+            events: vec![Arc::new(event(4))],
+            last: 4,
+        })
+        .await;
+    assert!(matches!(
+        fixture.orders.try_recv().unwrap(),
+        HubCommand::Pull { after: 1, .. }
+    ));
+    let rest = (2..=4).map(|seq| Arc::new(event(seq))).collect();
+    fixture
+        .take(HubEvent::Pulled {
+            conv: conv(),
+            after: 1,
+            events: rest,
+            last: 4,
+        })
+        .await;
+    assert_eq!(*bob.seen.borrow(), [1, 2, 3, 4]);
 }
 
 fn admitted(ticket: u64, result: Result<Proof, CommandError>) -> HubEvent {

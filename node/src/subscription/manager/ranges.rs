@@ -52,6 +52,7 @@ impl ManagerTask {
                     .collect();
                 let event = HubEvent::Pulled {
                     conv: pull.conv,
+                    after: pull.after,
                     events,
                     last: range.last,
                 };
@@ -59,7 +60,9 @@ impl ManagerTask {
             }
             (None, Ok(range)) => {
                 let RegistrationTask { shards, workers, .. } = &mut self.registrations;
-                shards[pull.shard].content.pulled(&pull.conv, range, workers);
+                shards[pull.shard]
+                    .content
+                    .pulled((&pull.conv, pull.after), range, workers);
                 self.take_missing(pull.shard);
             }
             (_, Err(refusal)) => {

@@ -94,10 +94,10 @@ impl ShardInterest {
         true
     }
 
-    /// Processes a range that was missing.
+    /// Processes a range behind `after` that was missing.
     pub(in crate::subscription) fn pulled(
         &mut self,
-        conv: &ConversationId,
+        (conv, after): (&ConversationId, u64),
         Ranged { last, events }: Ranged,
         workers: &mut HubWorkers,
     ) {
@@ -105,7 +105,7 @@ impl ShardInterest {
             return;
         };
         // The result is not needed: `pulled` below reports what is still missing.
-        known.take_all(conv, events, workers);
+        known.take_all((conv, after), events, workers);
         let next = match known.order.pulled() {
             ReorderResult::Nothing if known.order.last().is_some_and(|have| have < last) => {
                 known.order.suspect()
@@ -148,11 +148,11 @@ impl ConversationInterest {
         order.offer(event.seq, event, |event| hand_out(event, interested, workers))
     }
 
-    /// Processes a piece of the log behind the last event. If its beginning was trimmed, it continues later. A worker
-    /// that then has a gap requests it by itself, and has the memberships of its subscribers proved again.
+    /// Processes a piece of the log behind `after`. If its beginning was trimmed, it continues later. A worker that then
+    /// has a gap requests it by itself, and has the memberships of its subscribers proved again.
     pub(super) fn take_all(
         &mut self,
-        conv: &ConversationId,
+        (conv, after): (&ConversationId, u64),
         events: Vec<LoggedEvent>,
         workers: &mut HubWorkers,
     ) -> ReorderResult {
@@ -162,7 +162,11 @@ impl ConversationInterest {
             workers: interested,
             ..
         } = self;
-        if let Some(first) = events.first() {
+        // A range requested before the conversation was wanted anew may begin behind its position: it then shows nothing
+        // of the events between, which are requested as missing.
+        if let Some(first) = events.first()
+            && order.last().is_some_and(|last| after <= last)
+        {
             order.skip_to(first.s, |event| hand_out(event, interested, workers));
         }
         for event in events {

@@ -127,7 +127,7 @@ impl RegistrationContent for ShardInterest {
         for ((conv, have), caught_up) in register.convs.into_iter().zip(response.convs) {
             // New subscribers receive the recent events with their admission instead.
             let before = if have.is_some() { of(&recent, &conv) } else { &[] };
-            self.on_caught_up(conv, have.is_some(), caught_up, before, workers);
+            self.on_caught_up(conv, have, caught_up, before, workers);
         }
         for (admit, proof) in in_flight.admits.into_iter().zip(response.admits) {
             workers.send(
@@ -205,11 +205,11 @@ impl ShardInterest {
         }
     }
 
-    /// Makes a conversation live, or passes on the events that were missed. `before` are recent events outside the log.
+    /// Makes a conversation live, or passes on the events behind `have` that were missed. `before` are recent events outside the log.
     fn on_caught_up(
         &mut self,
         conv: ConversationId,
-        was_live: bool,
+        have: Option<u64>,
         caught_up: CaughtUp,
         before: &[Arc<EventEnvelope>],
         workers: &mut HubWorkers,
@@ -224,7 +224,9 @@ impl ShardInterest {
         {
             self.missing.push((conv.clone(), after));
         }
-        if was_live && let ReorderResult::Pull { after } = known.take_all(&conv, events, workers) {
+        if let Some(have) = have
+            && let ReorderResult::Pull { after } = known.take_all((&conv, have), events, workers)
+        {
             self.missing.push((conv.clone(), after));
         }
         known.release_unlogged(before, workers);

@@ -13,6 +13,7 @@ async fn jump(fixture: &mut HubFixture, first: u64, last: u64) {
     fixture
         .take(HubEvent::Pulled {
             conv: conv(),
+            after: 1,
             events,
             last,
         })
