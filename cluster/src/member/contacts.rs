@@ -11,6 +11,7 @@ use crate::log_throttle::LogThrottle;
 use crate::member::Member;
 use crate::membership::Introduction;
 use crate::shard::MemberMethod;
+use crate::transport::Transport;
 
 /// Pause between two rounds of contacting the hints while a member is unreachable. A round costs one connection per
 /// hint.
@@ -52,12 +53,7 @@ impl Member {
     }
 
     async fn visit(self: &Arc<Member>, addr: &str) {
-        let answer = self
-            .transport()
-            .call_addr(addr, MemberMethod::GetIdentity as u16, Bytes::new(), VISIT)
-            .await;
-        let Ok(answer) = answer else { return };
-        let Ok(met) = postcard::from_bytes::<Introduction>(&answer) else {
+        let Some(met) = introduction_of(addr, self.transport().as_ref(), VISIT).await else {
             return;
         };
         // An address can belong to a node of another cluster by now.
@@ -67,6 +63,16 @@ impl Member {
             self.contacts.hint(met.others);
         }
     }
+}
+
+/// Asks the node at an address for its identity; `None` without a valid response within `deadline`.
+pub(super) async fn introduction_of(
+    addr: &str,
+    transport: &dyn Transport,
+    deadline: Duration,
+) -> Option<Introduction> {
+    let answer = transport.call_addr(addr, MemberMethod::GetIdentity as u16, Bytes::new(), deadline);
+    postcard::from_bytes(&answer.await.ok()?).ok()
 }
 
 /// Contacts the hints while a member is unreachable, until the node stops.

@@ -12,16 +12,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use storage::Store;
 
 use crate::config::Config;
 use crate::error::Error;
 use crate::ids::{NodeId, shard_name};
 use crate::member::Member;
-use crate::membership::Introduction;
+use crate::member::contacts::introduction_of;
 use crate::raft::LogStore;
-use crate::shard::{ClusterMap, MapChange, MapChangeResult, MemberMethod};
+use crate::shard::{ClusterMap, MapChange, MapChangeResult};
 use crate::transport::Transport;
 
 /// Time limit of the question whether another member runs.
@@ -46,7 +45,10 @@ pub(super) async fn make_sole_voter_of_all(
         .nodes
         .values()
         .filter(|node| node.id != me && node.addr != config.advertise)
-        .map(async |node| runs(&node.addr, map.cluster, transport).await.then_some(node));
+        .map(async |node| {
+            let met = introduction_of(&node.addr, transport, ATTEMPT).await;
+            met.is_some_and(|met| met.cluster == map.cluster).then_some(node)
+        });
     // Its groups may have a majority with others that this node does not reach: two clusters would come out of one.
     if let Some(running) = futures::future::join_all(asks).await.into_iter().flatten().next() {
         return refused(format!("node {} runs at {}", running.id, running.addr));
@@ -83,13 +85,6 @@ pub(super) async fn remove_others(member: Arc<Member>) {
         }
     }
     tracing::warn!("this node is the only member; restart it without the recovery, then add nodes");
-}
-
-async fn runs(addr: &str, cluster: u64, transport: &dyn Transport) -> bool {
-    let answer = transport.call_addr(addr, MemberMethod::GetIdentity as u16, Bytes::new(), ATTEMPT);
-    let met = answer.await.ok();
-    let met = met.and_then(|answer| postcard::from_bytes::<Introduction>(&answer).ok());
-    met.is_some_and(|met| met.cluster == cluster)
 }
 
 fn refused(reason: String) -> Result<(), Error> {

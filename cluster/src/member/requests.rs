@@ -8,6 +8,7 @@ use storage::ShardId;
 use tokio::time::Instant;
 
 use crate::ids::{META_SHARD, NodeId};
+use crate::member::replicas::Replica;
 use crate::member::{Member, clock_exchange};
 use crate::shard::{ClusterMap, MapChange, MapChangeResult, MemberAnnouncement, MemberMethod};
 use crate::transport::{self, ConnectionClass, Responder};
@@ -55,13 +56,7 @@ impl Member {
             }
             MemberMethod::Map => reply.send(Ok(self.map().encode())),
             MemberMethod::GetVoters => {
-                let mut body = body;
-                let replica = body
-                    .try_get_u16()
-                    .ok()
-                    .and_then(|shard| self.replica(ShardId(shard)));
-                let owned = replica.and_then(|replica| Some((replica.epoch()?, replica)));
-                let Some((epoch, replica)) = owned else {
+                let Some((epoch, replica)) = self.owned_replica(body) else {
                     return reply.send(Err(Bytes::from_static(b"not the owner")));
                 };
                 let node = self.clone();
@@ -81,15 +76,11 @@ impl Member {
                 });
             }
             MemberMethod::GetApplied => {
-                let mut body = body;
-                let replica = body
-                    .try_get_u16()
-                    .ok()
-                    .and_then(|shard| self.replica(ShardId(shard)));
-                let owned = replica.filter(|replica| replica.epoch().is_some());
                 reply.send(
-                    owned
-                        .map(|replica| Bytes::copy_from_slice(&replica.group.status().applied.to_be_bytes()))
+                    self.owned_replica(body)
+                        .map(|(_, replica)| {
+                            Bytes::copy_from_slice(&replica.group.status().applied.to_be_bytes())
+                        })
                         .ok_or(Bytes::from_static(b"not the owner")),
                 );
             }
@@ -102,6 +93,13 @@ impl Member {
                 reply.send(Err(Bytes::from_static(b"announcements are one-way messages")))
             }
         }
+    }
+
+    /// Returns the replica of the shard (`u16`) in a request to its owner, with its epoch; `None` if this member does not
+    /// own it.
+    fn owned_replica(&self, mut body: Bytes) -> Option<(u64, Arc<Replica>)> {
+        let replica = self.replica(ShardId(body.try_get_u16().ok()?))?;
+        Some((replica.epoch()?, replica))
     }
 
     /// Changes the map, here or by a request to the meta group's owner.

@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::ids::NodeId;
 use crate::log_throttle::LogThrottle;
+use crate::member::contacts::introduction_of;
 use crate::member::join::{JOIN_DEADLINE, PAUSE};
 use crate::membership::Introduction;
 use crate::shard::MemberMethod;
@@ -107,10 +108,7 @@ fn first_step(answers: Vec<(String, SeedAnswer)>) -> FirstStep {
 }
 
 async fn ask(seed: &str, transport: &dyn Transport) -> (String, SeedAnswer) {
-    let answer = transport.call_addr(seed, MemberMethod::GetIdentity as u16, Bytes::new(), ATTEMPT);
-    let met = answer.await.ok();
-    let met = met.and_then(|answer| postcard::from_bytes::<Introduction>(&answer).ok());
-    let answer = match met {
+    let answer = match introduction_of(seed, transport, ATTEMPT).await {
         None => SeedAnswer::Silent,
         Some(met) if met.cluster == 0 => SeedAnswer::NoCluster,
         Some(_) => SeedAnswer::Cluster,
