@@ -22,7 +22,16 @@ class World {
   private readonly writer = this.stream.writable.getWriter();
   readonly socket;
 
-  constructor(kind: typeof sse) {
+  /** A world whose connection has said its hello, which comes by a timer: no number of turns waits for it. */
+  static async opened(kind: typeof sse): Promise<World> {
+    const world = new World(kind);
+    await world.#hello;
+    return world;
+  }
+
+  readonly #hello: Promise<void>;
+
+  private constructor(kind: typeof sse) {
     const fetch = (url: unknown, init: RequestInit = {}) =>
       new Promise<Response>((resolve, reject) => {
         init.signal?.addEventListener("abort", () => reject(new Error("aborted")));
@@ -38,9 +47,14 @@ class World {
       });
     const Kind = kind({ fetch: fetch as typeof globalThis.fetch });
     this.socket = new Kind("ws://node/v1/ws", "chat.v1.json");
-    Object.assign(this.socket, {
-      onmessage: ({ data }: { data: string }) => this.frames.push(JSON.parse(data)),
-      onclose: (event: { code: number; reason: string }) => this.closes.push(event),
+    this.#hello = new Promise((resolve) => {
+      Object.assign(this.socket, {
+        onmessage: ({ data }: { data: string }) => {
+          this.frames.push(JSON.parse(data));
+          resolve();
+        },
+        onclose: (event: { code: number; reason: string }) => this.closes.push(event),
+      });
     });
   }
 
@@ -60,7 +74,7 @@ class World {
   }
 }
 
-/** Everything that can go on without the test has gone on. */
+/** Everything has gone on that needs neither the test nor a timer. */
 async function moved(): Promise<void> {
   for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
 }
@@ -70,8 +84,7 @@ const ready = (sid: string, n: number, resumed = false) =>
   `id: ${sid}:${n}\nevent: ready\ndata: ${JSON.stringify({ t: "ready", user: "alice", sid, resumed, n, limits: {} })}\n\n`;
 
 async function listening(): Promise<World> {
-  const world = new World(sse);
-  await moved();
+  const world = await World.opened(sse);
   world.say(AUTH);
   await world.push(ready("s1", 0));
   world.requests.splice(0);
@@ -81,8 +94,7 @@ async function listening(): Promise<World> {
 
 describe("server-sent events", () => {
   test("a session begins by a stream, and goes on behind the last event", async () => {
-    const world = new World(sse);
-    await moved();
+    const world = await World.opened(sse);
     assert.equal(world.frames[0]?.t, "hello");
     world.say({ ...AUTH, resume: { sid: "s0", n: 7 } });
     const [stream] = await world.asked();
@@ -183,8 +195,7 @@ describe("server-sent events", () => {
 
 describe("long polling", () => {
   test("a session begins at once, and each poll confirms the last", async () => {
-    const world = new World(longPoll);
-    await moved();
+    const world = await World.opened(longPoll);
     world.say(AUTH);
     (await world.asked())[0]?.answer(200, { u: "alice" });
     const [begin] = await world.asked();
@@ -210,8 +221,7 @@ describe("long polling", () => {
   });
 
   test("a device that is connected elsewhere is displaced", async () => {
-    const world = new World(longPoll);
-    await moved();
+    const world = await World.opened(longPoll);
     world.say(AUTH);
     (await world.asked())[0]?.answer(200, { u: "alice" });
     (await world.asked())[0]?.answer(409, { code: "conflict", detail: "another instance" });
