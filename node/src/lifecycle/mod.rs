@@ -53,6 +53,7 @@ use crate::webhook;
 pub struct Running {
     http: SocketAddr,
     /// Address for operators: that for clients, unless they have a listener of their own.
+    #[cfg(any(test, feature = "testkit"))]
     admin: SocketAddr,
     tcp: Vec<(server::StreamProtocol, SocketAddr)>,
     store: Store,
@@ -244,6 +245,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     tracing::info!(node = cluster.node_id().0, http = %addr, admin = %admin_addr, cluster = config.cluster.advertised(), connections = budget.clients, "serving");
     Ok(Running {
         http: addr,
+        #[cfg(any(test, feature = "testkit"))]
         admin: admin_addr,
         tcp: tcp_addrs,
         store,
@@ -441,6 +443,7 @@ impl Running {
     }
 
     /// Returns the address for operators.
+    #[cfg(any(test, feature = "testkit"))]
     #[must_use]
     pub fn admin_addr(&self) -> SocketAddr {
         self.admin

@@ -228,6 +228,7 @@ impl ShardClient {
 
     /// Returns a page of the user's conversation list, the latest message first. Rows whose shard owner can't be
     /// reached are marked `stale`.
+    #[cfg(any(test, feature = "testkit"))]
     pub async fn inbox(
         &self,
         user: &UserId,
@@ -237,8 +238,8 @@ impl ShardClient {
         self.inbox_of_kind(user, (cursor, None), limit).await
     }
 
-    /// Returns a page of the user's conversation list as [`inbox`](ShardClient::inbox) does; with a kind only the
-    /// conversations whose custom data has it. Rows whose shard owner can't be reached are in it in any case.
+    /// Returns a page of the user's conversation list, the latest message first; with a kind only the conversations
+    /// whose custom data has it. Rows whose shard owner can't be reached are marked `stale`, and are in it in any case.
     pub async fn inbox_of_kind(
         &self,
         user: &UserId,

@@ -17,7 +17,9 @@ mod pem_files;
 mod trust;
 mod watch;
 
-pub use authority::{CertificateAuthority, IssuedCertificate};
+pub use authority::CertificateAuthority;
+#[cfg(feature = "testkit")]
+pub use authority::IssuedCertificate;
 pub use certificate_info::CertificateInfo;
 pub use client_tls::{ClientTls, certified_key};
 pub use pem_files::PemFiles;
