@@ -9,7 +9,7 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
 run: ## one node on 127.0.0.1:8080 with development tokens (ARGS="--data DIR --http ADDR")
-	$(CARGO) run --release --locked --bin rookery -- dev $(ARGS)
+	$(CARGO) run --profile start --locked --bin rookery -- dev $(ARGS)
 
 build: ## the release binaries rookery and rookery-loadtest
 	$(CARGO) build --release --locked --bin rookery --bin rookery-loadtest
@@ -77,13 +77,14 @@ docs-check: ## the generated references against the program (scripts/references.
 	scripts/references.sh check
 
 setup: ## installs what a build needs and builds RocksDB into the cache
-	@scripts/setup.sh
+	@scripts/setup.sh quick
 
 fmt-check:
 	cargo fmt --all --check
 
 clippy:
 	$(CARGO) clippy $(FLAGS) --all-targets -- -D warnings
+	$(CARGO) clippy --workspace --locked --bins -- -D warnings
 
 doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(FLAGS) --no-deps --document-private-items

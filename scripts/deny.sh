@@ -12,10 +12,11 @@ if ! cargo deny --version >/dev/null 2>&1; then
     echo "deny: cargo-deny is not installed, dependencies were not checked; 'make deny' installs it and checks" >&2
     exit 0
   fi
-  echo "deny: installing cargo-deny from crates.io (minutes, once)" >&2
+  echo "deny: installing cargo-deny from crates.io (a few minutes, once)" >&2
   build=$(mktemp -d)
   trap 'rm -rf "$build"' EXIT
-  CARGO_TARGET_DIR=$build cargo install --locked --quiet cargo-deny
+  # Without optimizations: it runs for seconds, and a release would be compiled for minutes.
+  CARGO_TARGET_DIR=$build CARGO_PROFILE_DEV_DEBUG=false cargo install --locked --quiet --debug cargo-deny
 fi
 case "${1:-offline}" in
   advisories) cargo deny --locked check advisories ;;

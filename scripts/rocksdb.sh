@@ -1,16 +1,19 @@
 #!/usr/bin/env bash
 # Builds the RocksDB sources that the crate `librocksdb-sys` ships as a static library, once, into a cache
 # outside the clone, and prints the directory. The crate's own build compiles 340 files one by one, and each spends
-# its time on the same headers; a unity build (a dozen files that include the rest) needs a quarter of it.
+# its time on the same headers; a unity build (a few files that include the rest) needs a fraction of it.
 #
 #   scripts/rocksdb.sh          builds if needed, prints the directory for ROCKSDB_LIB_DIR
+#   scripts/rocksdb.sh quick    the same with fewer optimizations: built in three quarters of the time
 #
 # Anything unexpected (another system, another compiler) prints nothing and exits with 1: the caller then lets
 # the crate build RocksDB by itself, which is slower and needs no more than a C++ compiler.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-chunks=12
+chunks=6
+level=-O2
+[ "${1:-}" != quick ] || level=-O1
 jobs=$(nproc)
 [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] || { echo "rocksdb.sh: no unity build for $(uname -sm)" >&2; exit 1; }
 command -v g++ >/dev/null || { echo "rocksdb.sh: g++ is missing" >&2; exit 1; }
@@ -33,7 +36,7 @@ lz4=$(crate_dir lz4-sys)
 [ -f "$src/rocksdb_lib_sources.txt" ] && [ -d "$lz4/liblz4/lib" ] || { echo "rocksdb.sh: sources not found" >&2; exit 1; }
 
 # x86-64-v2 gives the hardware CRC32C. The defines are those of the crate's build.rs for Linux.
-flags="-O2 -march=x86-64-v2 -mpclmul -fPIC -ffunction-sections -fdata-sections -std=c++20 -w -include cstdint
+flags="$level -march=x86-64-v2 -mpclmul -fPIC -ffunction-sections -fdata-sections -std=c++20 -w -include cstdint
   -DLZ4=1 -DNDEBUG=1 -DHAVE_ALIGNED_NEW -DHAVE_UINT128_EXTENSION -DOS_LINUX
   -DROCKSDB_PLATFORM_POSIX -DROCKSDB_LIB_IO_POSIX -DROCKSDB_SCHED_GETCPU_PRESENT -DROCKSDB_AUXV_GETAUXVAL_PRESENT
   -DROCKSDB_FALLOCATE_PRESENT -DROCKSDB_RANGESYNC_PRESENT"
@@ -41,7 +44,7 @@ key=$(basename "$src")-$(printf '%s %s %s' "$flags" "$chunks" "$(g++ -dumpfullve
 out=${XDG_CACHE_HOME:-$HOME/.cache}/rookery/$key
 if [ -f "$out/librocksdb.a" ]; then echo "$out"; exit 0; fi
 
-echo "building RocksDB once into $out (about 12 CPU minutes)" >&2
+echo "building RocksDB once into $out (5 to 10 CPU minutes)" >&2
 mkdir -p "$out"
 work=$(mktemp -d "$out/build.XXXXXX")
 trap 'rm -rf "$work"' EXIT

@@ -2,6 +2,7 @@
 # Prepares the machine for a build and prints the environment that cargo needs, as shell exports.
 #
 #   eval "$(scripts/setup.sh)"      then plain cargo commands use the cached RocksDB
+#   scripts/setup.sh quick          the same with the RocksDB of tests and first starts, which is built sooner
 #
 # On Debian and Ubuntu missing system packages are installed with apt-get; on another system it is said what is
 # needed and the build goes on. What is said goes to stderr, so that stdout stays clean for `eval`.
@@ -62,7 +63,7 @@ fi
 
 # RocksDB, built once into a cache outside the clone.
 if [ -z "${ROCKSDB_LIB_DIR:-}" ]; then
-  if rocksdb=$(scripts/rocksdb.sh); then
+  if rocksdb=$(scripts/rocksdb.sh "$@"); then
     export_line ROCKSDB_LIB_DIR "$rocksdb"
     export_line ROCKSDB_STATIC 1
   else

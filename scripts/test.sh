@@ -6,7 +6,7 @@
 #   scripts/test.sh -p rookery-storage    one crate, without its documentation tests
 set -euo pipefail
 cd "$(dirname "$0")/.."
-environment=$(scripts/setup.sh)
+environment=$(scripts/setup.sh quick)
 eval "$environment"
 
 scope=(--workspace)
