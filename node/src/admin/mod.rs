@@ -55,6 +55,8 @@ pub struct NodeAdminDeps {
     /// Drains run on this runtime.
     pub runtime: Handle,
     pub fsync: bool,
+    /// Replicas that a shard has where there are nodes enough.
+    pub replication: usize,
 }
 
 struct Inner {

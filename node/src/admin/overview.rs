@@ -22,6 +22,8 @@ pub struct Overview {
     pub map_version: u64,
     /// The feature level of the cluster.
     pub feature_level: u32,
+    /// The number of replicas that a shard has, if there are as many nodes: the setting of the node that answers.
+    pub replication: usize,
     pub nodes: Vec<NodeOverview>,
     /// The shards in the order of their numbers, without the meta group.
     pub shards: Vec<ShardOverview>,
@@ -136,12 +138,13 @@ impl NodeAdmin {
             .into_iter()
             .map(|member| (member.id, member.zone))
             .collect();
-        combine(&status, &zones, &reports)
+        combine(&status, self.inner.deps.replication, &zones, &reports)
     }
 }
 
 fn combine(
     status: &Status,
+    replication: usize,
     zones: &BTreeMap<NodeId, String>,
     reports: &BTreeMap<NodeId, NodeReport>,
 ) -> Overview {
@@ -163,6 +166,7 @@ fn combine(
         cluster: status.cluster.clone(),
         map_version: status.map_version,
         feature_level: status.feature_level.0,
+        replication,
         nodes: nodes.collect(),
         shards: status.shards.iter().map(|shard| group(shard, reports)).collect(),
         meta: group(&status.meta, reports),

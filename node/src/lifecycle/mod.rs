@@ -185,6 +185,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         connections: limiter.gauges(),
         runtime: raft.handle().clone(),
         fsync: config.storage.fsync,
+        replication: config.cluster.replication,
     });
     service.serve_admin(admin.clone());
     let parts = server::GatewayDeps {

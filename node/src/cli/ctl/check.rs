@@ -138,7 +138,10 @@ fn nagios(problems: &Result<Vec<ClusterProblem>, Failure>) -> (String, u8) {
 
 /// Returns the problems of a cluster, the critical ones first.
 pub(super) fn problems(view: &OverviewView) -> Vec<ClusterProblem> {
-    let mut found: Vec<ClusterProblem> = view.groups().flat_map(of_group).collect();
+    let mut found: Vec<ClusterProblem> = view
+        .groups()
+        .flat_map(|group| of_group(group, view.wanted_replicas()))
+        .collect();
     found.extend(view.nodes.iter().flat_map(of_node));
     let versions: BTreeSet<&str> = view
         .nodes
@@ -155,7 +158,7 @@ pub(super) fn problems(view: &OverviewView) -> Vec<ClusterProblem> {
     found
 }
 
-fn of_group(group: &ShardView) -> Vec<ClusterProblem> {
+fn of_group(group: &ShardView, wanted: usize) -> Vec<ClusterProblem> {
     let mut found = Vec::new();
     let name = match group.name() {
         name if name == "meta" => "the meta group".to_owned(),
@@ -175,6 +178,10 @@ fn of_group(group: &ShardView) -> Vec<ClusterProblem> {
     } else if working == majority && voters > 1 {
         let detail = format!("{name} has {working} of {voters} replicas, and none to spare");
         found.push(ClusterProblem::warning("no_spare_replica", detail));
+    }
+    if voters < wanted {
+        let detail = format!("{name} has {voters} of {wanted} replicas: the others are still copied");
+        found.push(ClusterProblem::warning("too_few_replicas", detail));
     }
     found
 }
@@ -310,6 +317,22 @@ mod tests {
             shard.replicas.truncate(1);
         }
         assert_eq!(whats(&alone), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn group_whose_copies_do_not_vote_yet_is_no_healthy_one() {
+        let mut view = healthy();
+        for replica in &mut view.shards[0].replicas[1..] {
+            replica.voter = Some(false);
+        }
+        view.shards[1].replicas.truncate(1);
+        assert_eq!(whats(&view), ["too_few_replicas"; 2]);
+        view.nodes.truncate(1);
+        assert_eq!(
+            whats(&view),
+            Vec::<&str>::new(),
+            "one node has one replica of each group"
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub(super) struct OverviewView {
     pub(super) node: u64,
     pub(super) cluster: String,
     pub(super) feature_level: u32,
+    pub(super) replication: usize,
     pub(super) nodes: Vec<NodeView>,
     pub(super) shards: Vec<ShardView>,
     pub(super) meta: ShardView,
@@ -72,6 +73,11 @@ pub(super) struct ReplicaView {
 impl OverviewView {
     /// Path of the overview.
     pub(super) const PATH: &'static str = "/v1/admin/overview";
+
+    /// Returns the number of replicas that each group should have.
+    pub(super) fn wanted_replicas(&self) -> usize {
+        self.replication.min(self.nodes.len())
+    }
 
     /// Returns all shards, and the meta group.
     pub(super) fn groups(&self) -> impl Iterator<Item = &ShardView> {
@@ -160,6 +166,7 @@ pub(super) mod tests {
             node: 1,
             cluster: "f5e62b3f67b8a9d9".to_owned(),
             feature_level: 1,
+            replication: 3,
             nodes: (1..=3).map(node).collect(),
             shards: (0..3).map(|at| shard(at, u64::from(at) + 1)).collect(),
             meta: shard(META, 1),
