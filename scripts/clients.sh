@@ -34,31 +34,25 @@ has_node() {
 }
 
 sources=node/tests/clients
-pins=$(cat "$sources/package-lock.json" "$sources"/requirements*.txt | sha256sum | cut -c1-16)
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/rookery/clients-$pins
-# What the cache has of its own comes first in the search path.
-PATH=$cache/venv/bin:$PATH
+python=(-r "$sources/requirements.txt")
+if ! has_node; then
+  say "Node.js 20 or later is not here, taking the one of PyPI"
+  python+=("$sources/requirements-node.txt")
+fi
+venv=$(scripts/python-venv.sh clients "${python[@]}")
+PATH=$venv/bin:$PATH
+has_node || { say "the Node.js of PyPI does not run here"; exit 1; }
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/rookery/clients-npm-$(sha256sum "$sources/package-lock.json" | cut -c1-16)
 if ! [ -f "$cache/complete" ]; then
-  give_up() {
-    rm -rf "$cache"
-    say "could not be installed: $1"
-    exit 1
-  }
   rm -rf "$cache"
   mkdir -p "$cache"
   cp "$sources"/package.json "$sources"/package-lock.json "$cache"
   say "installing the clients into the cache"
-  scripts/python-venv.sh "$cache/venv" || give_up "this needs python3 with venv and pip"
-  "$cache/venv/bin/pip" install -q --no-deps --require-hashes -r "$sources/requirements.txt" ||
-    give_up "this needs a network to PyPI"
-  if ! has_node; then
-    say "Node.js 20 or later is not here, taking the one of PyPI"
-    "$cache/venv/bin/pip" install -q --no-deps --require-hashes -r "$sources/requirements-node.txt" ||
-      give_up "this needs a network to PyPI"
-    hash -r
-    has_node || give_up "the Node.js of PyPI does not run here"
+  if ! npm ci --prefix "$cache" --no-audit --no-fund --silent; then
+    rm -rf "$cache"
+    say "could not be installed: this needs a network to npm"
+    exit 1
   fi
-  npm ci --prefix "$cache" --no-audit --no-fund --silent || give_up "this needs a network to npm"
   touch "$cache/complete"
 fi
 
@@ -67,4 +61,4 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 cp -R "$sources"/. "$scratch"
 ln -s "$cache/node_modules" "$scratch/node_modules"
-PYTHON=$cache/venv/bin/python node "$scratch/run.mjs" "${names[@]}"
+PYTHON=$venv/bin/python node "$scratch/run.mjs" "${names[@]}"

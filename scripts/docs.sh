@@ -12,21 +12,8 @@ cd "$(dirname "$0")/.."
 
 say() { echo "docs: $*" >&2; }
 
-pins=$(sha256sum docs/book/requirements.txt | cut -c1-16)
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/rookery/book-$pins
-if ! [ -f "$cache/complete" ]; then
-  rm -rf "$cache"
-  mkdir -p "$cache"
-  say "installing mdBook and lychee into the cache"
-  if ! { scripts/python-venv.sh "$cache/venv" &&
-    "$cache/venv/bin/pip" install -q --no-deps --require-hashes -r docs/book/requirements.txt; }; then
-    rm -rf "$cache"
-    say "could not be installed: this needs python3, a network to PyPI, and Linux on x86-64 or ARM64"
-    exit 1
-  fi
-  touch "$cache/complete"
-fi
-PATH=$cache/venv/bin:$PATH
+venv=$(scripts/python-venv.sh book -r docs/book/requirements.txt)
+PATH=$venv/bin:$PATH
 
 book=${BOOK:-${CARGO_TARGET_DIR:-target}/book}
 scratch=$(mktemp -d)
@@ -58,7 +45,7 @@ entries() {
 
 # The page of a recipe shows its programs, which are files beside it.
 for page in "$src"/docs/recipes/*/README.md; do
-  for program in "${page%/*}"/*.{mjs,py,go,rs,toml}; do
+  for program in "${page%/*}"/*.{mjs,jsx,html,py,go,rs,toml}; do
     [ ! -f "$program" ] || printf '\n## %s\n```%s\n%s\n```\n' "${program##*/}" "${program##*.}" "$(cat "$program")" >>"$page"
   done
 done

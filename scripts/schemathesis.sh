@@ -17,7 +17,6 @@ cd "$(dirname "$0")/.."
 version=4.32.5
 examples=${EXAMPLES:-25}
 seed=${SEED:-1}
-venv=${XDG_CACHE_HOME:-$HOME/.cache}/rookery/schemathesis-$version
 
 say() { echo "schemathesis: $*" >&2; }
 
@@ -25,14 +24,7 @@ if [ -z "${BIN:-}" ]; then
   scripts/cargo.sh build --locked --bin rookery
   BIN=${CARGO_TARGET_DIR:-target}/debug
 fi
-if ! [ -x "$venv/bin/schemathesis" ]; then
-  say "installing schemathesis $version into the cache"
-  if ! { scripts/python-venv.sh "$venv" && "$venv/bin/pip" install --quiet "schemathesis==$version"; }; then
-    rm -rf "$venv"
-    say "could not be installed: this needs a network to PyPI, and python3 with venv and pip"
-    exit 1
-  fi
-fi
+venv=$(scripts/python-venv.sh schemathesis "schemathesis==$version")
 
 scratch=$(mktemp -d)
 # Rates are lifted, and polls do not wait: what is tried here is what is said, not how often.

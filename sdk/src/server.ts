@@ -8,9 +8,14 @@ import type {
   ConversationKind,
   ConversationMember,
   ConversationSnapshot,
+  CustomData,
+  ErasedMessages,
+  GroupInvite,
   ItemVerdict,
+  Job,
   LogEvent,
   PresenceEventFields,
+  Role,
   ServerConversation,
   ServerMember,
   ServerMessage,
@@ -23,7 +28,9 @@ export type {
   Ack,
   ConversationMember,
   ConversationSnapshot,
+  ErasedMessages,
   ItemVerdict,
+  Job,
   ServerConversation,
   ServerMember,
   ServerMessage,
@@ -34,6 +41,10 @@ export type {
 /** Attempts of a request, at one node after the other. */
 const ATTEMPTS = 5;
 const PAUSE_MS = 200;
+/** Unless `timeoutMs` is given. */
+const TIMEOUT_MS = 30_000;
+/** Longest pause between two looks at a job. */
+const JOB_PAUSE_MS = 10_000;
 
 // === the server API ===
 
@@ -42,8 +53,49 @@ export interface ServerApiOptions {
   urls: readonly string[];
   /** An API key, `rook_…`. */
   key: string;
+  /** Longest wait for the answer of one attempt, in milliseconds; 30,000 unless given. */
+  timeoutMs?: number;
   fetch?: typeof globalThis.fetch;
 }
+
+/** No node answered within `timeoutMs`, not even at the last attempt. A change may have been made. */
+export class RequestTimeout extends Error {
+  override name = "RequestTimeout";
+}
+
+/** A line of the export of a user; the documentation of the server API has the meaning of the fields. */
+export type UserExportLine =
+  | {
+      t: "user";
+      u: string;
+      ts: number;
+      name?: string;
+      avatar?: string;
+      data?: CustomData;
+      group_invite: GroupInvite;
+      deactivated: boolean;
+      before: number;
+      last_seen?: number;
+    }
+  | { t: "login"; login_id: string; created: number; expires: number }
+  | { t: "device_token"; token_id: string; device: string; name?: string; created: number; expires: number }
+  | { t: "device"; device: string; cursors: [c: string, s: number][] }
+  | { t: "block"; u: string }
+  | {
+      t: "membership";
+      c: string;
+      role: Role | null;
+      since: number;
+      until?: number;
+      read: number;
+      delivered: number;
+      muted: boolean;
+      pinned: boolean;
+      banned: boolean;
+      data?: CustomData;
+    }
+  | Extract<LogEvent, { t: "msg" | "edit" }>
+  | { t: "end"; lines: number; memberships: number; events: number };
 
 /** An idempotency key: a repetition with the same one changes nothing. One is made up unless given. */
 export interface Keyed {
@@ -130,6 +182,68 @@ export class ServerApi {
     return this.#request("POST", `users/${id(u)}/reactivate`);
   }
 
+  /**
+   * Reads everything that is stored about a user, line by line, while the node sends it; the last line is `end`, with the
+   * counts. An export that ends early is thrown as a temporary `ChatError` with the code `incomplete`: ask for it again.
+   */
+  async *export(u: string): AsyncGenerator<UserExportLine, void, undefined> {
+    const { body, watch } = await this.#attempt("POST", `users/${id(u)}/export`, undefined, async (it, watch) => ({
+      body: it.body,
+      watch,
+    }));
+    let [lines, rest] = [0, ""];
+    const decoder = new TextDecoder();
+    const reader = body?.getReader();
+    try {
+      for (;;) {
+        const piece = await watch.during(reader?.read() ?? Promise.reject(new TypeError("no body")));
+        if (piece.done) break;
+        const texts = (rest + decoder.decode(piece.value, { stream: true })).split("\n");
+        rest = texts.pop() ?? "";
+        for (const text of texts) {
+          const line = JSON.parse(text) as UserExportLine;
+          yield line;
+          if (line.t === "end" && line.lines === lines) return;
+          lines++;
+        }
+      }
+    } catch (failure) {
+      if (failure instanceof RequestTimeout) throw failure;
+      throw incomplete(failure);
+    } finally {
+      // Also when the reader of the lines has had enough.
+      watch.abort();
+    }
+    throw incomplete();
+  }
+
+  /**
+   * Erases a user, and returns the job once it is done, as the proof. It cannot be undone. The job goes on when the wait is
+   * ended by `signal`, and a repetition returns the same job.
+   */
+  async erase(u: string, messages: ErasedMessages, { signal }: { signal?: AbortSignal } = {}): Promise<Job> {
+    const { job } = await this.#request<{ job: string }>("POST", `users/${id(u)}/erase`, { messages });
+    for (let pause = PAUSE_MS; ; pause = Math.min(2 * pause, JOB_PAUSE_MS)) {
+      signal?.throwIfAborted();
+      const state = await this.job(job);
+      if (state.state === "done") return state;
+      await new Promise<void>((resolve) => {
+        const go = (): void => {
+          clearTimeout(timer);
+          signal?.removeEventListener("abort", go);
+          resolve();
+        };
+        const timer = setTimeout(go, pause);
+        signal?.addEventListener("abort", go);
+      });
+    }
+  }
+
+  /** Shows the erasure of a user, and what it has done. */
+  job(job: string): Promise<Job> {
+    return this.#request("GET", `jobs/${id(job)}`);
+  }
+
   async #items<T>(method: string, path: string, body?: object): Promise<T[]> {
     return (await this.#request<{ items: T[] }>(method, path, body)).items;
   }
@@ -138,22 +252,30 @@ export class ServerApi {
     return this.#request(method, path, { cid: ulid(Date.now(), Math.random), ...fields });
   }
 
-  async #request<T>(method: string, path: string, body?: object): Promise<T> {
-    const { urls, key, fetch = globalThis.fetch } = this.options;
+  #request<T>(method: string, path: string, body?: object): Promise<T> {
+    return this.#attempt(method, path, body, (it, watch) => watch.during(it.status === 204 ? undefined : it.json()));
+  }
+
+  /** Sends a request until it is answered, and returns what `take` makes of the answer. */
+  async #attempt<T>(
+    method: string,
+    path: string,
+    body: object | undefined,
+    take: (answer: Response, watch: Watch) => Promise<T>,
+  ): Promise<T> {
+    const { urls, key, timeoutMs = TIMEOUT_MS, fetch = globalThis.fetch } = this.options;
     const headers = { authorization: `Bearer ${key}`, "content-type": "application/json" };
     for (let attempt = 1; ; attempt++) {
       const base = urls[this.#at % urls.length] ?? "";
+      const watch = new Watch(base, timeoutMs);
       let wait = PAUSE_MS * 2 ** attempt;
       let error: unknown;
       try {
-        const response = await fetch(`${base.replace(/\/+$/, "")}/v1/server/${path}`, {
-          method,
-          headers,
-          body: body ? JSON.stringify(body) : null,
-        });
-        const answer = response.status === 204 ? undefined : await response.json();
-        if (response.ok) return answer as T;
-        const { code = String(response.status), detail = response.statusText, retry_ms } = answer;
+        const { signal } = watch;
+        const url = `${base.replace(/\/+$/, "")}/v1/server/${path}`;
+        const answer = await watch.during(fetch(url, { method, headers, body: body ? JSON.stringify(body) : null, signal }));
+        if (answer.ok) return await take(answer, watch);
+        const { code = String(answer.status), detail = answer.statusText, retry_ms } = await watch.during(answer.json());
         error = new ChatError({ code, msg: detail, temp: retry_ms !== undefined });
         if (retry_ms === undefined) throw error;
         wait = retry_ms;
@@ -167,6 +289,37 @@ export class ServerApi {
     }
   }
 }
+
+/** Ends the attempt of a request if the node takes longer than `timeoutMs` for the head or for a piece of the answer. */
+class Watch extends AbortController {
+  constructor(
+    private readonly url: string,
+    private readonly timeoutMs: number,
+  ) {
+    super();
+  }
+
+  async during<T>(work: T | Promise<T>): Promise<T> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        reject(new RequestTimeout(`no answer of ${this.url} within ${this.timeoutMs} ms`));
+        this.abort();
+      }, this.timeoutMs);
+    });
+    try {
+      return await Promise.race([work, late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+const incomplete = (cause?: unknown): ChatError => {
+  const error = new ChatError({ code: "incomplete", msg: "the export ended early: ask for it again", temp: true });
+  error.cause = cause;
+  return error;
+};
 
 // === tokens ===
 

@@ -66,7 +66,6 @@ macro_rules! query_methods {
 }
 
 query_methods! {
-    4 one OpenQuery,
     5 one HistoryRequest,
     6 one MessagesQuery,
     7 one MembersQuery,
@@ -92,6 +91,7 @@ query_methods! {
     51 one ExportedUserQuery,
     52 one ExportedConversationsQuery,
     53 one ExportedConversationQuery,
+    57 one OpenQuery,
 }
 
 #[cfg(test)]

@@ -110,6 +110,8 @@ pub(super) fn split_snapshot(
     let mut retained = events;
     retained.truncate(joined + 1);
     conv.events = Some(retained);
+    // The joining moved the read cursor to itself. What the later events add, the client counts when they arrive.
+    (conv.unread, conv.mentions) = (0, 0);
     (conv, followers)
 }
 
@@ -139,7 +141,7 @@ mod tests {
 
     fn conv(events: &str, gap: bool) -> ConversationSnapshot {
         let text = format!(
-            r#"{{"c":"g_01","kind":"group","title":null,"role":"member","last":{{"s":4,"mn":2,"ts":9}},"read":2,"delivered":2,"events":{events},"gap":{gap}}}"#
+            r#"{{"c":"g_01","kind":"group","title":null,"role":"member","last":{{"s":4,"mn":2,"ts":9}},"unread":1,"mentions":1,"read":2,"delivered":2,"events":{events},"gap":{gap}}}"#
         );
         serde_json::from_str(&text).unwrap()
     }
@@ -160,6 +162,11 @@ mod tests {
                 timestamp_ms: 6
             }
         );
+        assert_eq!(
+            (conv.unread, conv.mentions),
+            (0, 0),
+            "the client counts the message that follows"
+        );
         assert_eq!(conv.events.unwrap().len(), 2);
         let [(3, tail)] = &followers[..] else {
             panic!("{followers:?}")
@@ -171,6 +178,7 @@ mod tests {
     fn a_gap_or_a_join_out_of_sight_leaves_it_whole() {
         for (view, user) in [(conv(EVENTS, true), "bob"), (conv(EVENTS, false), "carol")] {
             let (conv, followers) = split_snapshot(view, &user.parse().unwrap());
+            assert_eq!((conv.unread, conv.mentions), (1, 1));
             assert_eq!(
                 (conv.last.seq, conv.events.unwrap().len(), followers.len()),
                 (4, 3, 0)

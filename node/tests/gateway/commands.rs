@@ -41,7 +41,7 @@ async fn a_conversation_from_hello_to_sync() {
     );
     // The conversation is introduced up to the join; what followed comes as the events it was.
     let conv = format!(
-        r#"{{"n":1,"t":"conv","c":"{direct}","kind":"direct","title":null,"role":"member","last":{{"s":1,"mn":0,"ts":0}},"read":3,"delivered":3,"muted":false,"pinned":false,"history":"joined","members":2,"peer":{{"u":"bob","delivered":2,"read":2}},"events":[{}]}}"#,
+        r#"{{"n":1,"t":"conv","c":"{direct}","kind":"direct","title":null,"role":"member","last":{{"s":1,"mn":0,"ts":0}},"unread":0,"mentions":0,"read":3,"delivered":3,"muted":false,"pinned":false,"history":"joined","members":2,"peer":{{"u":"bob","delivered":2,"read":2}},"events":[{}]}}"#,
         created(1, "alice")
     );
     assert_eq!(golden(&alice.text().await), conv);

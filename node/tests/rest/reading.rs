@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use node::testkit::{Call, Client, Node, group};
 
-/// The line of a conversation in the inbox, over both transports.
+/// The line of a conversation in the inbox, over both transports. The conversation itself has the same counts.
 async fn line(node: &Node, client: &mut Client, user: &str, c: &str) -> Value {
     let find = |inbox: Value| {
         let rows = inbox["items"].as_array().unwrap().clone();
@@ -13,7 +13,17 @@ async fn line(node: &Node, client: &mut Client, user: &str, c: &str) -> Value {
     let asked = find(client.ask(90, r#"{"t":"list","id":90}"#).await);
     let rest = Call::new("GET", "/v1/conversations").by(user).to(node).await;
     assert_eq!(find(rest.is(200)), asked);
+    let open = json!({ "t": "open", "id": 91, "c": c }).to_string();
+    let opened = client.ask(91, &open).await;
+    let by_rest = Call::new("GET", &format!("/v1/conversations/{c}")).by(user);
+    for conv in [opened, by_rest.to(node).await.is(200)] {
+        assert_eq!(counts(&conv), counts(&asked), "{conv}");
+    }
     asked
+}
+
+fn counts(of: &Value) -> [&Value; 3] {
+    [&of["unread"], &of["mentions"], &of["read"]]
 }
 
 async fn send(node: &Node, c: &str, by: &str, cid: &str) -> u64 {
@@ -54,6 +64,18 @@ async fn what_was_deleted_is_not_unread_and_mentions_follow_edits() {
     put("e3", json!([])).await.is(200);
     let row = line(&node, &mut bob, "bob", &c).await;
     assert_eq!((&row["unread"], &row["mentions"]), (&json!(2), &json!(1)));
+    // A change of one's own settings tells the sessions of the user the whole conversation.
+    let set = Call::new("PATCH", &format!("/v1/conversations/{c}"))
+        .by("bob")
+        .key("s");
+    set.json(&json!({ "muted": true })).to(&node).await.is(200);
+    let snapshot = loop {
+        let event = bob.expect("conv").await;
+        if event["muted"] == true {
+            break event;
+        }
+    };
+    assert_eq!(counts(&snapshot), counts(&row));
     let call = Call::new("DELETE", &format!("/v1/conversations/{c}/messages/{first}"));
     call.by("alice").key("d").to(&node).await.is(200);
     let row = line(&node, &mut bob, "bob", &c).await;

@@ -67,6 +67,14 @@ pub struct ConversationSnapshot {
     pub role: Option<Role>,
     /// The last event of the log; live events continue at `last.s + 1`.
     pub last: LastEvent,
+    /// Number of messages above the read cursor that the user may read.
+    #[serde(default)]
+    #[schema(required)]
+    pub unread: u64,
+    /// Number of unread messages that mention the user.
+    #[serde(default)]
+    #[schema(required)]
+    pub mentions: u64,
     /// The user's read cursor.
     pub read: u64,
     /// The user's delivered cursor.
@@ -170,8 +178,8 @@ impl CommandFields for OpenConversation {
 impl ShapeFields for ConversationSnapshot {
     const EXAMPLE: &'static str = concat!(
         r#"{"c":"g_01M8JBSWWP98W05E6QCDQ99WQX","kind":"group","title":"Flat hunting","role":"owner","#,
-        r#""last":{"s":4,"mn":1,"ts":1795912692652},"read":4,"delivered":4,"muted":false,"pinned":false,"#,
-        r#""history":"joined","members":3}"#,
+        r#""last":{"s":4,"mn":1,"ts":1795912692652},"unread":0,"mentions":0,"read":4,"delivered":4,"#,
+        r#""muted":false,"pinned":false,"history":"joined","members":3}"#,
     );
 }
 

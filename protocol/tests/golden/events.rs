@@ -138,7 +138,7 @@ fn every_event_has_its_frozen_tail() {
         ),
         (
             Event::Conv(conv_shape()),
-            r#""t":"conv","c":"d_x","kind":"direct","title":null,"role":"member","last":{"s":7,"mn":5,"ts":9},"read":6,"delivered":7,"muted":false,"pinned":false,"peer":{"u":"bob","delivered":7,"read":2},"events":[{"#.to_owned()
+            r#""t":"conv","c":"d_x","kind":"direct","title":null,"role":"member","last":{"s":7,"mn":5,"ts":9},"unread":2,"mentions":1,"read":6,"delivered":7,"muted":false,"pinned":false,"peer":{"u":"bob","delivered":7,"read":2},"events":[{"#.to_owned()
                 + MSG_TAIL
                 + r#"],"gap":true}"#,
         ),

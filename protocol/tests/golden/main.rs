@@ -59,6 +59,8 @@ fn conv_shape() -> ConversationSnapshot {
             message_number: 5,
             timestamp_ms: 9,
         },
+        unread: 2,
+        mentions: 1,
         read: 6,
         delivered: 7,
         muted: false,

@@ -108,7 +108,7 @@ fn every_response_has_its_frozen_text() {
         (
             Some(7),
             Response::Conv(ConversationSnapshot { peer: None, events: None, gap: false, title: Some("T".into()), ..conv_shape() }),
-            r#"{"t":"conv","id":7,"c":"d_x","kind":"direct","title":"T","role":"member","last":{"s":7,"mn":5,"ts":9},"read":6,"delivered":7,"muted":false,"pinned":false}"#.into(),
+            r#"{"t":"conv","id":7,"c":"d_x","kind":"direct","title":"T","role":"member","last":{"s":7,"mn":5,"ts":9},"unread":2,"mentions":1,"read":6,"delivered":7,"muted":false,"pinned":false}"#.into(),
         ),
         (
             Some(7),
@@ -120,7 +120,7 @@ fn every_response_has_its_frozen_text() {
                 members: Some(3),
                 ..conv_shape()
             }),
-            r#"{"t":"conv","id":7,"c":"d_x","kind":"direct","title":null,"role":"member","last":{"s":7,"mn":5,"ts":9},"read":6,"delivered":7,"muted":false,"pinned":false,"history":"all","members":3}"#.into(),
+            r#"{"t":"conv","id":7,"c":"d_x","kind":"direct","title":null,"role":"member","last":{"s":7,"mn":5,"ts":9},"unread":2,"mentions":1,"read":6,"delivered":7,"muted":false,"pinned":false,"history":"all","members":3}"#.into(),
         ),
         (
             Some(7),

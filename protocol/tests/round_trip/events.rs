@@ -53,7 +53,7 @@ pub(crate) fn conv_shape() -> impl Strategy<Value = ConversationSnapshot> {
     let head = (conv(), kind(), opt(words()), opt(role()));
     (
         head,
-        any::<[u64; 5]>(),
+        any::<[u64; 7]>(),
         opt(user()),
         events,
         any::<(bool, bool, bool)>(),
@@ -70,6 +70,8 @@ pub(crate) fn conv_shape() -> impl Strategy<Value = ConversationSnapshot> {
                         message_number: n[1],
                         timestamp_ms: n[2],
                     },
+                    unread: n[5],
+                    mentions: n[6],
                     read: n[3],
                     delivered: n[4],
                     muted,

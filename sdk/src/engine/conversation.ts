@@ -77,9 +77,8 @@ export class ConversationState {
     const newer = this.info && this.#countedTo > (last?.s ?? 0);
     this.#describe(item);
     if (!newer) {
-      this.#countedTo = last?.s ?? 0;
-      this.uncertain = false;
-      this.#update({ last: lastMessage(last), unread: item.unread ?? 0, mentions: item.mentions ?? 0 });
+      this.#update({ last: lastMessage(last) });
+      this.#counts(item, last?.s ?? 0);
     }
     this.hint = last?.s ?? 0;
     this.at = Math.max(this.at, last?.ts ?? 0);
@@ -91,10 +90,17 @@ export class ConversationState {
   fromSnapshot(conv: ConversationSnapshot): void {
     const old = this.info;
     this.#describe(conv);
-    if (!old) {
-      this.at = conv.last.ts;
-      this.#countedTo = conv.read;
-    } else if (conv.read > old.read) this.#recount(conv.read);
+    if (!old) this.at = conv.last.ts;
+    if (this.#countedTo <= conv.last.s) this.#counts(conv, conv.last.s);
+    const read = this.info?.read ?? 0;
+    if (read > Math.min(conv.read, old?.read ?? read)) this.#recount(read);
+  }
+
+  /** Takes the counts of the server, which include everything up to a position. */
+  #counts({ unread = 0, mentions = 0 }: ConversationSnapshot | ConversationListItem, upTo: number): void {
+    this.#countedTo = upTo;
+    this.uncertain = false;
+    this.#update({ unread, mentions });
   }
 
   #describe(from: ConversationSnapshot | ConversationListItem): void {
@@ -222,7 +228,7 @@ export class ConversationState {
     if (last?.s === event.of) {
       this.#update({ last: { ...last, b: deleted ? {} : event.b, deleted: last.deleted || deleted || !!event.deleted } });
     }
-    if (deleted && event.of > read && unread > 0) this.#update({ unread: unread - 1 });
+    if (deleted && event.s > this.#countedTo && event.of > read && unread > 0) this.#update({ unread: unread - 1 });
   }
 
   #membership({ who, role, why }: LogEvent & { t: "member" }, me: string): void {

@@ -144,6 +144,8 @@ export class FakeCluster {
       title: null,
       role: "member",
       last: { s: last?.s ?? 0, mn: messages, ts: last?.ts ?? 0 },
+      unread: this.unread(conversation, user),
+      mentions: 0,
       read: conversation.read.get(user) ?? 0,
       delivered: conversation.delivered.get(user) ?? 0,
       muted: false,
@@ -155,7 +157,8 @@ export class FakeCluster {
 
   unread(conversation: FakeConversation, user: string): number {
     const read = conversation.read.get(user) ?? 0;
-    return conversation.log.filter((it) => it.t === "msg" && it.s > read).length;
+    const deleted = new Set(conversation.log.map((it) => it.t === "del" && it.of));
+    return conversation.log.filter((it) => it.t === "msg" && it.s > read && !deleted.has(it.s)).length;
   }
 
   /** Returns what the log has behind a position, as `sync` and `open` do. */
@@ -303,8 +306,6 @@ export class FakeLink {
         const items = mine.map((it) => ({
           ...cluster.snapshot(it, session.user),
           last: [...it.log].reverse().find((event) => event.t === "msg") ?? null,
-          unread: cluster.unread(it, session.user),
-          mentions: 0,
         }));
         return { t: "inbox", items, next: null, users: Object.fromEntries(cluster.users) };
       }

@@ -108,6 +108,8 @@ export interface ConversationSnapshot {
   last: LastEvent;
   /** Number of members of the conversation. */
   members?: number | null;
+  /** Number of unread messages that mention the user. */
+  mentions: number;
   /** True if notifications are muted for this user. */
   muted: boolean;
   /** The other user of a direct conversation; absent in groups and channels. */
@@ -120,6 +122,8 @@ export interface ConversationSnapshot {
   role: Role | null;
   /** Title of the conversation; null if it has none. */
   title: string | null;
+  /** Number of messages above the read cursor that the user may read. */
+  unread: number;
   /**
    * Profiles of the peer and of the users in `events`, by their ids; in the response only. Left out are users without
    * a profile, and those whose shard did not respond in time.

@@ -9,7 +9,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { eventually, withNode } from "../../scripts/node.js";
-import { ChatError, type MessageWebhook, mintToken, ServerApi, type TokenKey, verifyWebhook } from "../../src/server.js";
+import {
+  ChatError,
+  type MessageWebhook,
+  mintToken,
+  ServerApi,
+  type TokenKey,
+  type UserExportLine,
+  verifyWebhook,
+} from "../../src/server.js";
 import { client, live, texts, until } from "./support.js";
 
 describe("a back end", { timeout: 300_000 }, () => {
@@ -137,6 +145,40 @@ describe("a back end", { timeout: 300_000 }, () => {
         assert.equal((await reader.conversation(c)).c, c);
         const stranger = new ServerApi({ urls: [url], key: "rook_aaaaaaaaaaaaaaaa_nonsense" });
         await assert.rejects(stranger.conversation(c), { code: "unauthenticated" });
+      },
+      [`server.admin_token=${ADMIN}`],
+    );
+  });
+
+  test("a user is exported and erased, by a key", async () => {
+    await withNode(
+      async (url) => {
+        const server = new ServerApi({ urls: [url], key: await makeKey(url, ["users", "conversations", "messages", "erase"]) });
+        await server.putUsers([{ u: "ben", name: "Ben" }, { u: "ann" }]);
+        const { c } = await server.create({ kind: "group", owner: "ann", members: ["ben"], cid: "order-8" });
+        for (const text of ["one", "two"]) await server.send({ c, as: "ben", b: { text } });
+        await server.send({ c, as: "ann", b: { text: "of another" } });
+
+        const lines: UserExportLine[] = [];
+        for await (const line of server.export("ben")) lines.push(line);
+        const [user] = lines;
+        assert.deepEqual(user?.t === "user" && [user.u, user.name, user.deactivated], ["ben", "Ben", false]);
+        assert.deepEqual(
+          lines.map((line) => (line.t === "msg" ? line.b.text : line.t)),
+          ["user", "membership", "one", "two", "end"],
+        );
+        assert.deepEqual(lines.at(-1), { t: "end", lines: 4, memberships: 1, events: 2 });
+
+        const proof = await server.erase("ben", "delete");
+        assert.deepEqual([proof.u, proof.messages, proof.state], ["ben", "delete", "done"]);
+        assert.equal(
+          proof.shards.reduce((total, shard) => total + shard.messages, 0),
+          2,
+        );
+        assert.deepEqual(await server.erase("ben", "delete"), proof, "a repetition is the same job");
+        assert.deepEqual(await server.job(proof.job), proof);
+        await assert.rejects(server.erase("ben", "keep-anonymous"), { code: "conflict" });
+        await assert.rejects(server.export("erased_abc").next(), { code: "bad_request" });
       },
       [`server.admin_token=${ADMIN}`],
     );

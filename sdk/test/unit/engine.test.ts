@@ -373,6 +373,26 @@ describe("engine", () => {
     assert.equal(shown(alice).at(-1), "seen");
   });
 
+  test("a conversation brings its counts, and the events in it are not counted again", () => {
+    const { cluster, alice } = setUp();
+    alice.settle();
+    const other = cluster.group("g_2", ["bob"]);
+    for (const text of ["one", "two", "three"]) say(cluster, other, "bob", text);
+    other.log.push({ t: "del", c: other.c, s: other.log.length + 1, ts: ++cluster.time, u: "bob", of: 2 });
+    other.members.push("alice");
+    const unread = () => (alice.views.get("inbox") as ConversationInfo[]).find((it) => it.c === other.c)?.unread;
+    cluster.push("alice", { t: "conv", ...cluster.snapshot(other, "alice"), events: other.log });
+    alice.settle();
+    assert.equal(unread(), 2);
+    say(cluster, other, "bob", "four");
+    alice.settle();
+    assert.equal(unread(), 3);
+    // Counted by the server, which knows more than the events here.
+    cluster.push("alice", { t: "conv", ...cluster.snapshot(other, "alice"), unread: 7, muted: true });
+    alice.settle();
+    assert.equal(unread(), 7);
+  });
+
   test("another user on the same device finds nothing of the first one", () => {
     const { cluster, alice } = setUp();
     alice.settle();

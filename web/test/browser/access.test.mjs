@@ -1,24 +1,16 @@
 // The page for everybody: axe, the keyboard alone, other languages, right to left, large type.
 
 import assert from "node:assert/strict";
-import { mkdir } from "node:fs/promises";
-import { after, before, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import { AxeBuilder } from "@axe-core/playwright";
-import { createGroup, cutOff, launch, message, openChat, person, say, startCluster } from "./support.mjs";
+import { createGroup, cutOff, message, openChat, person, say, setUp } from "./support.mjs";
 
 describe("access", { timeout: 900_000 }, () => {
   let cluster;
   let browser;
 
-  before(async () => {
-    cluster = await startCluster();
-    browser = await launch();
-    await mkdir(".shots", { recursive: true });
-  });
-
-  after(async () => {
-    await browser?.close();
-    await cluster?.stop();
+  setUp((own) => {
+    ({ cluster, browser } = own);
   });
 
   /** Walks through every view and state of the page, and calls `look` at each. */

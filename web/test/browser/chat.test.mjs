@@ -1,21 +1,15 @@
 // Two people at two nodes: what one does, the other sees.
 
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
-import { createGroup, cutOff, eventually, launch, message, openChat, person, say, startCluster } from "./support.mjs";
+import { describe, test } from "node:test";
+import { createGroup, cutOff, eventually, message, openChat, person, say, setUp } from "./support.mjs";
 
 describe("chat", { timeout: 600_000 }, () => {
   let cluster;
   let browser;
 
-  before(async () => {
-    cluster = await startCluster();
-    browser = await launch();
-  });
-
-  after(async () => {
-    await browser?.close();
-    await cluster?.stop();
+  setUp((own) => {
+    ({ cluster, browser } = own);
   });
 
   test("what one person does is seen by the other, at another node", async () => {

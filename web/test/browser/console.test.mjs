@@ -1,10 +1,9 @@
 // The console of a real cluster: what it shows, what an operator does with it, and with which token.
 
 import assert from "node:assert/strict";
-import { mkdir } from "node:fs/promises";
-import { after, before, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import { AxeBuilder } from "@axe-core/playwright";
-import { eventually, launch, person, startCluster, withNode } from "./support.mjs";
+import { eventually, person, setUp, withNode } from "./support.mjs";
 
 const READ = "a-token-that-reads-in-tests";
 const OPERATE = "a-token-that-operates-in-tests";
@@ -33,15 +32,8 @@ describe("console", { timeout: 900_000 }, () => {
   let cluster;
   let browser;
 
-  before(async () => {
-    cluster = await startCluster();
-    browser = await launch();
-    await mkdir(".shots", { recursive: true });
-  });
-
-  after(async () => {
-    await browser?.close();
-    await cluster?.stop();
+  setUp((own) => {
+    ({ cluster, browser } = own);
   });
 
   test("the overview begins with one sentence, and has figures with their course", async () => {

@@ -1,9 +1,9 @@
 // The node that owns a conversation, and serves one of its people, dies while both write.
 
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { createGroup, eventually, launch, openChat, ownerOf, person, say, startCluster } from "./support.mjs";
+import { createGroup, eventually, openChat, ownerOf, person, say, setUp } from "./support.mjs";
 
 const SECONDS = 20;
 const KILL_AFTER = 5;
@@ -12,14 +12,8 @@ describe("failover", { timeout: 600_000 }, () => {
   let cluster;
   let browser;
 
-  before(async () => {
-    cluster = await startCluster();
-    browser = await launch();
-  });
-
-  after(async () => {
-    await browser?.close();
-    await cluster?.stop();
+  setUp((own) => {
+    ({ cluster, browser } = own);
   });
 
   test("two people write on while the owner is killed: nothing is lost or doubled, and both see the same", async () => {

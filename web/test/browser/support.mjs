@@ -1,12 +1,29 @@
 // A real cluster, and people with browsers.
 
+import { mkdir } from "node:fs/promises";
+import { after, before } from "node:test";
 import { chromium } from "playwright-core";
-
 // The helper of the client's tests; `npm run test:browser` builds it.
+import { startCluster } from "../../.build/node.js";
+
 export { eventually, startCluster, withNode } from "../../.build/node.js";
 
-export function launch() {
-  return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
+/** Starts a cluster and a browser before the tests of a suite, and stops both behind the last; `take` gets them. */
+export function setUp(take) {
+  let cluster;
+  let browser;
+  before(async () => {
+    cluster = await startCluster();
+    const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
+    browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
+    // For the pictures of the pages.
+    await mkdir(".shots", { recursive: true });
+    take({ cluster, browser });
+  });
+  after(async () => {
+    await browser?.close();
+    await cluster?.stop();
+  });
 }
 
 /** Opens the page of a node in a browser of its own, and signs in. An error of the page or its console fails the test. */

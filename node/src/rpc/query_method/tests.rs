@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::response::LastEvent;
-use protocol::{ConversationId, ConversationKind, GroupInvite, Role, UserId};
+use protocol::{ConversationId, ConversationKind, GroupInvite, HistoryVisibility, Role, UserId};
 
 use super::*;
 use crate::rpc;
 use crate::rpc::tests::golden;
 use crate::state_machine::query::{
     ApiKeyEntry, AuditEntry, DeviceTokenEntry, Direction, ExportedConversation, ExportedDevice,
-    ExportedLogin, ExportedMembership, ExportedUser, HistoryRange, LoggedEvent, MembershipSpan, MessageView,
-    Missed, MissedEvents, PlacedEntry, Ranged, StoredCursors, StoredProfile, Summary,
+    ExportedLogin, ExportedMembership, ExportedUser, HistoryRange, LoggedEvent, MemberConversation,
+    MembershipSpan, MessageView, Missed, MissedEvents, PlacedEntry, Ranged, StoredCursors, StoredProfile,
+    Summary,
 };
 use crate::state_machine::{
     ApiKeyId, DeviceCursors, ErasedMessages, ErasedShard, ErasureId, ErasureJob, KeyScope, SecretBytes,
@@ -187,7 +188,6 @@ fn method_numbers_are_frozen() {
         (1, "SUBMIT"),
         (2, "REGISTER"),
         (3, "UNREGISTER"),
-        (4, "OpenQuery"),
         (5, "HistoryRequest"),
         (6, "MessagesQuery"),
         (7, "MembersQuery"),
@@ -230,6 +230,7 @@ fn method_numbers_are_frozen() {
         (52, "ExportedConversationsQuery"),
         (53, "ExportedConversationQuery"),
         (54, "EXPORT_ROWS"),
+        (57, "OpenQuery"),
     ];
     let mut found: Vec<(u16, String)> = vec![
         (rpc::SUBMIT, "SUBMIT".into()),
@@ -342,6 +343,36 @@ fn responses_are_frozen() {
         vec![Ok(Some(summary)), Ok(None)],
         &[
             1, 2, 0, 1, 1, b'g', 1, 0, 2, 9, 8, 7, 1, 2, b'{', b'}', 0, 0, 0, 6, 5, 4, 3, 1, 0, 0, 0, 0,
+        ],
+    );
+    let opened = MemberConversation {
+        conv: conv(),
+        kind: ConversationKind::Group,
+        title: None,
+        role: Role::Member,
+        last: LastEvent {
+            seq: 9,
+            message_number: 8,
+            timestamp_ms: 7,
+        },
+        unread: 6,
+        mentions: 5,
+        read: 4,
+        delivered: 3,
+        members: 2,
+        floor: 1,
+        history: HistoryVisibility::All,
+        muted: true,
+        pinned: false,
+        peer: None,
+        events: Some(vec![Bytes::from_static(b"{}")]),
+        gap: true,
+        data: None,
+    };
+    golden(
+        opened,
+        &[
+            1, 1, b'g', 1, 0, 2, 9, 8, 7, 6, 5, 4, 3, 2, 1, 1, 1, 0, 0, 1, 1, 2, b'{', b'}', 1, 0,
         ],
     );
     golden::<Vec<PlacedEntry>>(

@@ -167,6 +167,8 @@ fn view(
             message_number: conv.last_mn,
             timestamp_ms: conv.last_ts,
         },
+        unread: conv.unread(work.rows, by.conv, me.read_mn)?,
+        mentions: me.mentioned(conv),
         read: me.read,
         delivered: me.delivered,
         muted: me.muted,

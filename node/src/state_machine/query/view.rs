@@ -21,6 +21,10 @@ pub struct MemberConversation {
     pub role: Role,
     /// Last position of the log.
     pub last: LastEvent,
+    /// Number of messages above the read cursor, as in [`Summary`].
+    pub unread: u64,
+    /// Number of unread messages that mention the member, as in [`Summary`].
+    pub mentions: u64,
     pub read: u64,
     pub delivered: u64,
     pub members: u64,
@@ -213,6 +217,8 @@ pub(super) fn view(
         title: context.conv.title.as_deref().map(str::to_owned),
         role: context.role,
         last: last_of(&context.conv),
+        unread: context.conv.unread(rows, conv, context.me.read_mn)?,
+        mentions: context.me.mentioned(&context.conv),
         read: context.me.read,
         delivered: context.me.delivered,
         members: context.conv.members,
@@ -268,6 +274,8 @@ impl MemberConversation {
             title: self.title.clone(),
             role: Some(self.role),
             last: self.last,
+            unread: self.unread,
+            mentions: self.mentions,
             read: self.read,
             delivered: self.delivered,
             muted: self.muted,

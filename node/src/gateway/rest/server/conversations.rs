@@ -82,7 +82,8 @@ async fn server_create(
     Ok(response::made(&open(&caller, done.conv).await?, done.dup))
 }
 
-/// Shows a conversation, without its members' own settings and cursors: `role` is null, `read` and `delivered` are 0.
+/// Shows a conversation, without its members' own settings and cursors: `role` is null, `unread`,
+/// `mentions`, `read` and `delivered` are 0.
 /// Scope: `read`.
 #[utoipa::path(tag = ApiTag::SERVER, security(("api_key" = [])), params(InConversation), responses(
     (status = 200, description = "The conversation.", body = ConvView), QueryErrors
@@ -102,6 +103,8 @@ async fn open<const SCOPE: u8>(
     let view = caller.ask(OpenConversation { conversation, have }).await?;
     Ok(ConvView {
         role: None,
+        unread: 0,
+        mentions: 0,
         read: 0,
         delivered: 0,
         peer: None,
