@@ -50,6 +50,7 @@ export interface Overview {
   cluster: string;
   map_version: number;
   feature_level: number;
+  replication: number;
   nodes: ClusterNode[];
   shards: Shard[];
   meta: Shard;

@@ -9,6 +9,7 @@ export type ProblemKind =
   | "shard_without_owner"
   | "no_majority"
   | "no_spare_replica"
+  | "too_few_replicas"
   | "node_silent"
   | "node_not_ready"
   | "fsync_off"
@@ -30,20 +31,22 @@ export interface Problem {
 
 /** Returns the problems of a cluster, the critical ones first. */
 export function problemsOf(overview: Overview): Problem[] {
-  const found = [...groups(overview).flatMap(ofGroup), ...overview.nodes.flatMap(ofNode)];
+  const wanted = Math.min(overview.replication, overview.nodes.length);
+  const found = [...groups(overview).flatMap((group) => ofGroup(group, wanted)), ...overview.nodes.flatMap(ofNode)];
   const versions = [...new Set(overview.nodes.flatMap((node) => node.report?.version ?? []))].sort();
   if (versions.length > 1) found.push({ severity: "warning", what: "versions_differ", versions });
   // Stable, so that the order within a severity is that of shards and nodes.
   return found.sort((a, b) => Number(a.severity === "warning") - Number(b.severity === "warning"));
 }
 
-function ofGroup(shard: Shard): Problem[] {
+function ofGroup(shard: Shard, wanted: number): Problem[] {
   const found: Problem[] = [];
   if (shard.owner === null) found.push({ severity: "critical", what: "shard_without_owner", shard });
   const { voters, working } = votes(shard);
   const majority = Math.floor(voters / 2) + 1;
   if (working < majority) found.push({ severity: "critical", what: "no_majority", shard });
   else if (working === majority && voters > 1) found.push({ severity: "warning", what: "no_spare_replica", shard });
+  if (voters < wanted) found.push({ severity: "warning", what: "too_few_replicas", shard });
   return found;
 }
 
