@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::ClusterClock;
-use crate::ids::FeatureLevel;
+use crate::ids::{FeatureLevel, NodeDuty};
 
 /// Settings of a cluster member. The election times apply to every Raft group.
 #[derive(Clone, Debug)]
@@ -12,6 +12,8 @@ pub struct Config {
     pub advertise: String,
     /// Failure domain of this node; empty: a domain of its own.
     pub zone: String,
+    /// This member holds no replicas: it admits clients and routes their commands.
+    pub gateway_only: bool,
     /// Addresses of nodes by which one with a new data directory finds its cluster, the same on all nodes; see
     /// [`member`](crate::member). Afterwards hints at the addresses of members.
     pub seeds: Vec<String>,
@@ -58,6 +60,15 @@ pub struct ClusterTuning {
 }
 
 impl Config {
+    /// Returns the duty that this member has unless it is leaving.
+    pub(crate) fn duty(&self) -> NodeDuty {
+        if self.gateway_only {
+            NodeDuty::Gateway
+        } else {
+            NodeDuty::Replicas
+        }
+    }
+
     /// Returns the seeds but this node.
     pub(crate) fn other_seeds(&self) -> impl Iterator<Item = &String> {
         self.seeds.iter().filter(|addr| **addr != self.advertise)

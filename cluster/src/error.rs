@@ -42,6 +42,16 @@ pub enum Error {
         "node {node} was removed from its cluster and is not admitted again: empty the data directory (or choose a new one) and start again to join under a new number"
     )]
     Removed { node: NodeId },
+    /// An operator let the node that this data directory belongs to leave; its id is never assigned again.
+    #[error(
+        "node {node} has left its cluster, which holds all of its data elsewhere: to join again under a new number, empty the data directory (or choose a new one) and start again; otherwise take the service out of operation"
+    )]
+    HasLeft { node: NodeId },
+    /// The node that is to start a cluster is configured to hold no replicas.
+    #[error(
+        "the first node of a cluster holds its data: unset cluster.gateway_only, or name another node first in cluster.seeds"
+    )]
+    FirstIsGateway,
     /// This node cannot become the only member of its cluster.
     #[error("recovery from a lost majority refused, nothing was changed: {reason}")]
     RecoveryRefused { reason: String },

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use crate::clock::ClusterClock;
 use crate::config::Config;
 use crate::error::{CallError, CastError, Error, NotOwner};
-use crate::ids::{FeatureLevel, NodeId, NodeInfo, Route, Status};
+use crate::ids::{FeatureLevel, NodeDuty, NodeId, NodeInfo, Route, Status};
 use crate::member::{Member, MemberCollector};
 use crate::service::Service;
 use crate::shard::MemberMethod;
@@ -183,6 +183,46 @@ impl Cluster {
     /// The reason for which the map is unchanged: no such member, the last member, or no majority.
     pub async fn remove_node(&self, node: NodeId) -> Result<(), String> {
         self.node.remove_node(node).await
+    }
+
+    /// Returns the duty of this member, as the cluster map has it.
+    #[must_use]
+    pub fn duty(&self) -> NodeDuty {
+        self.node.duty()
+    }
+
+    /// Returns the number of replicas that the placement makes of each shard if there are as many members.
+    #[must_use]
+    pub fn replication(&self) -> usize {
+        self.node.config.replication
+    }
+
+    /// Changes the duty of a member. One that is [leaving](NodeDuty::Leave) gives its replicas to the others, and is
+    /// removed for good once it has none.
+    ///
+    /// # Errors
+    /// The reason for which the map is unchanged: no such member, no other that could hold replicas, a feature level
+    /// below 2, or no majority.
+    pub async fn set_duty(&self, node: NodeId, duty: NodeDuty) -> Result<(), String> {
+        self.node.set_duty(node, duty).await
+    }
+
+    /// Moves a shard, or the meta group, to one of its replicas, which owns it from then on whenever it can, until
+    /// [`release_owners`](Self::release_owners).
+    ///
+    /// # Errors
+    /// The reason for which the map is unchanged: no such shard, no replica on the node, a feature level below 2, or no
+    /// majority.
+    pub async fn choose_owner(&self, shard: ShardId, node: NodeId) -> Result<(), String> {
+        self.node.pin(shard, node).await
+    }
+
+    /// Ends every choice of an owner: the placement prefers owners such that each member has its share.
+    ///
+    /// # Errors
+    /// The reason for which the map is unchanged.
+    pub async fn release_owners(&self) -> Result<(), String> {
+        self.node.unpin().await
     }
 
     /// Returns the status for operators, the response of `GET /v1/cluster`.

@@ -79,6 +79,20 @@ pub struct NodeInfo {
     pub supported_level: FeatureLevel,
 }
 
+/// Duty of a member, beside admitting clients, which each does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeDuty {
+    /// Holds the replicas that the placement assigns to it.
+    #[default]
+    Replicas,
+    /// Holds none: it only routes.
+    Gateway,
+    /// Gives its replicas to others, and is removed once it has none.
+    #[serde(rename = "leaving")]
+    Leave,
+}
+
 /// State of the cluster as one node sees it: the response of `GET /v1/cluster`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Status {
@@ -115,6 +129,8 @@ pub struct NodeStatus {
     pub clock_skew_ms: Option<i64>,
     /// True while the member owns no shards because its clock is too far from the majority's.
     pub clock_wrong: bool,
+    /// `replicas`, `gateway` for a member that holds none, or `leaving`.
+    pub duty: NodeDuty,
 }
 
 /// One shard in a [`Status`].
@@ -159,7 +175,21 @@ pub struct GroupStatus {
 
 impl FeatureLevel {
     /// Highest level that this build supports.
-    pub const SUPPORTED: FeatureLevel = FeatureLevel(1);
+    pub const SUPPORTED: FeatureLevel = FeatureLevel(2);
+}
+
+// === impl NodeDuty ===
+
+impl NodeDuty {
+    /// Returns the duty in one word, as [`NodeStatus`] shows it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            NodeDuty::Replicas => "replicas",
+            NodeDuty::Gateway => "gateway",
+            NodeDuty::Leave => "leaving",
+        }
+    }
 }
 
 impl fmt::Display for FeatureLevel {

@@ -121,8 +121,11 @@ fn a_reader_that_has_enough_is_no_failure() {
         }
     }
     let url = format!("http://127.0.0.1:{}", ports(1));
-    let absent = rookery().args(["ctl", "nodes", "--url", &url]).stderr(unread());
-    assert_eq!(absent.output().unwrap().status.code(), Some(3));
+    let absent = rookery()
+        .args(["ctl", "nodes", "--url", &url])
+        .stderr(unread())
+        .output();
+    assert_eq!(absent.unwrap().status.code(), Some(3));
 
     // A node goes on, and what asks it ends with the code of the answer.
     let (dir, http) = (tempfile::tempdir().unwrap(), format!("127.0.0.1:{}", ports(1)));

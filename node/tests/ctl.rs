@@ -1,6 +1,7 @@
 //! `rookery ctl` as an operator and a script start it: what it prints where, and each of its exit codes.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Output, Stdio};
@@ -169,6 +170,98 @@ fn every_exit_code_has_its_cause() {
     node.stop();
     // 3 again: the node is gone.
     fails(&ctl(&absent, OPERATE, &["check", "--ready"]), 3);
+}
+
+#[test]
+fn changes_of_the_nodes_are_refused_to_a_single_node() {
+    let node = CtlNode::start(&[]);
+    // 1: refused, with the reason.
+    assert!(fails(&node.run(&["leave", "1", "--yes"]), 1).contains("no other node could hold the data"));
+    assert!(fails(&node.run(&["leave", "9"]), 1).contains("no such node"));
+    assert!(fails(&node.run(&["forget", "1", "--yes"]), 1).contains("node 1 answers"));
+    assert!(fails(&node.run(&["replace", "1", "1"]), 1).contains("node 1 answers"));
+    assert!(fails(&node.run(&["move", "0", "9"]), 1).contains("no such node"));
+    assert!(fails(&node.run(&["rolling-restart"]), 1).contains("node 1 cannot stop"));
+    assert!(fails(&node.run(&["rolling-restart", "--node", "9"]), 1).contains("no node 9"));
+    // 2: usage.
+    assert!(fails(&node.run(&["forget", "1"]), 2).contains("--yes"));
+    fails(&node.run(&["move", "every", "1"]), 2);
+    fails(&node.run(&["leave"]), 2);
+    // 3 and 4.
+    let absent = format!("http://{}", reserved_addr());
+    for arguments in [
+        &["leave", "1"][..],
+        &["replace", "1", "2"],
+        &["forget", "1", "--yes"],
+        &["move", "0", "1"],
+        &["rebalance"],
+        &["rolling-restart"],
+        &["join"],
+    ] {
+        assert!(
+            fails(&ctl(&absent, OPERATE, arguments), 3).contains("no answer"),
+            "{arguments:?}"
+        );
+    }
+    for arguments in [
+        &["leave", "1"][..],
+        &["forget", "1", "--yes"],
+        &["move", "0", "1"],
+        &["rebalance"],
+    ] {
+        assert!(
+            fails(&ctl(&node.url, READ, arguments), 4).contains("role operate"),
+            "{arguments:?}"
+        );
+    }
+    // 5: not known, because it goes on without this command.
+    assert!(fails(&node.run(&["join", "--wait", "300ms"]), 5).contains("waiting for the new node"));
+    // 0: the meta group moves to where it is, and the owners are as preferred.
+    assert_eq!(node.json(&["move", "meta", "1"])["owner"], 1);
+    assert_eq!(node.json(&["rebalance"])["owned"]["1"], 3);
+    let needs = node.json(&["join", "--wait", "0s"]);
+    assert_eq!(
+        (&needs["next_node"], needs["seeds"].as_array().unwrap().len()),
+        (&2.into(), 1)
+    );
+    let acts: Vec<_> = node.json(&["events", "--limit", "100"])["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item["act"].as_str().unwrap().to_owned())
+        .collect();
+    for act in ["nodes.leave", "nodes.remove", "shards.move", "shards.rebalance"] {
+        assert!(acts.iter().any(|found| found == act), "{act}: {acts:?}");
+    }
+    node.stop();
+}
+
+#[test]
+fn interrupt_ends_the_watching_and_says_so() {
+    let node = CtlNode::start(&[]);
+    let mut command = program();
+    command
+        .args(["ctl", "join"])
+        .env("ROOKERY_URL", &node.url)
+        .env("ROOKERY_ADMIN_TOKEN", OPERATE)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut watching = command.spawn().unwrap();
+    let mut stderr = BufReader::new(watching.stderr.take().unwrap());
+    let mut text_so_far = String::new();
+    while !text_so_far.contains("waiting for the new node") {
+        assert_ne!(stderr.read_line(&mut text_so_far).unwrap(), 0, "{text_so_far}");
+    }
+    assert!(text_so_far.contains("seeds = ["), "{text_so_far}");
+    signal(watching.id(), "-INT");
+    stderr.read_to_string(&mut text_so_far).unwrap();
+    let output = watching.wait_with_output().unwrap();
+    assert_eq!(code(&output), 5, "{text_so_far}");
+    assert!(
+        text_so_far.contains("no longer watched; a node that starts joins by itself"),
+        "{text_so_far}"
+    );
+    node.stop();
 }
 
 #[test]

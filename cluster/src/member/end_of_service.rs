@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::{Member, join};
 use crate::blocking::blocking;
-use crate::ids::NodeId;
+use crate::ids::{NodeDuty, NodeId};
 
 // === impl Member: end of service ===
 
@@ -29,21 +29,48 @@ impl Member {
         if self.removed.swap(true, Ordering::AcqRel) {
             return;
         }
-        tracing::warn!(
-            node = %self.id(),
-            according_to,
-            "removed from the cluster, serving stopped: stop this node, empty storage.dir, and start it to join under a new number"
-        );
+        // By the last map with this member in it: a leaving member is removed when it has nothing any more.
+        let has_left = self.map().duty(self.id()) == NodeDuty::Leave;
+        self.has_left.store(has_left, Ordering::Release);
+        if has_left {
+            tracing::info!(
+                node = %self.id(),
+                according_to,
+                "left the cluster, which holds all data elsewhere: stop this node; its data directory is needed no more"
+            );
+        } else {
+            tracing::warn!(
+                node = %self.id(),
+                according_to,
+                "removed from the cluster, serving stopped: stop this node, empty storage.dir, and start it to join under a new number"
+            );
+        }
         let node = self.clone();
         self.tasks.spawn(async move {
             let store = node.store.clone();
-            let marked = blocking(move || store.put_node(join::REMOVED, &[])).await;
+            let mark: &[u8] = if has_left { join::LEFT } else { &[] };
+            let marked = blocking(move || store.put_node(join::REMOVED, mark)).await;
             if !matches!(marked, Ok(Ok(()))) {
                 tracing::warn!("failed to persist the removal; the other nodes report it at the next start");
             }
             // Also if the mark was not written: a removed member must not serve.
             node.stop_replicas().await;
         });
+    }
+
+    /// Returns the readiness error of a node that is no member any more; `None` for a member.
+    pub(super) fn end_of_membership(&self) -> Option<String> {
+        let node = self.id();
+        if self.has_left.load(Ordering::Acquire) {
+            return Some(format!(
+                "node {node} has left the cluster, which holds all of its data elsewhere: stop it; to join again under a new number, empty storage.dir and start it"
+            ));
+        }
+        self.removed().then(|| {
+            format!(
+                "removed from the cluster: node {node} will not be admitted again; stop it, empty storage.dir, and start it to join under a new number"
+            )
+        })
     }
 
     /// Stops serving, because the cluster has reached a feature level that this build does not support.

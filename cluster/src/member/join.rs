@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::ids::{FeatureLevel, META_SHARD, NodeId, NodeInfo};
+use crate::ids::{FeatureLevel, META_SHARD, NodeDuty, NodeId, NodeInfo};
 use crate::member::Member;
 use crate::member::seeds::{self, FirstStep};
 use crate::shard::{ClusterMap, MapChange, MapChangeResult, MemberMethod};
@@ -18,8 +18,9 @@ use crate::transport::Transport;
 /// Keys of the node's own records, which belong to no shard.
 const IDENTITY: &str = "cluster/identity";
 const BOOTSTRAP: &str = "cluster/bootstrap";
-/// Present once the node was informed of its removal.
+/// Present once the node was informed of its removal: [`LEFT`] if it was leaving, otherwise empty.
 pub(crate) const REMOVED: &str = "cluster/removed";
+pub(crate) const LEFT: &[u8] = b"left";
 /// Stored at the first attempt to join, so that a crash during the join does not use up a second id.
 const TICKET: &str = "cluster/ticket";
 const UNDER_WAY: &[u8] = b"under way";
@@ -57,8 +58,10 @@ pub(crate) async fn admit(
 ) -> Result<JoinedNode, Error> {
     // The disk has precedence: a node with an identity never joins or bootstraps again, whatever the configuration.
     if let Some((cluster, node)) = identity(store)? {
-        if store.get_node(REMOVED)?.is_some() {
-            return Err(Error::Removed { node });
+        match store.get_node(REMOVED)? {
+            None => {}
+            Some(mark) if mark == LEFT => return Err(Error::HasLeft { node }),
+            Some(_) => return Err(Error::Removed { node }),
         }
         let map = saved_map(store)?;
         let bootstrap = store.get_node(BOOTSTRAP)?.is_some_and(|state| state == UNDER_WAY);
@@ -70,6 +73,9 @@ pub(crate) async fn admit(
         });
     }
     if seeds::find(config, transport).await? == FirstStep::Bootstrap {
+        if config.gateway_only {
+            return Err(Error::FirstIsGateway);
+        }
         // Never 0, which means no cluster.
         let (node, cluster) = (NodeId(1), rand::random::<u64>() | 1);
         // Before the identity: in the other order a crash between the writes would leave a node whose groups are never
@@ -203,11 +209,22 @@ async fn join(
     transport: &dyn Transport,
 ) -> Result<(NodeId, u64, ClusterMap), Error> {
     let deadline = Instant::now() + JOIN_DEADLINE;
-    let change = MapChange::Join {
-        ticket,
-        addr: config.advertise.clone(),
-        zone: config.zone.clone(),
-        supported_level: config.supported_level,
+    let (addr, zone) = (config.advertise.clone(), config.zone.clone());
+    let supported_level = config.supported_level;
+    let change = match config.duty() {
+        NodeDuty::Replicas => MapChange::Join {
+            ticket,
+            addr,
+            zone,
+            supported_level,
+        },
+        duty => MapChange::JoinAs {
+            ticket,
+            addr,
+            zone,
+            supported_level,
+            duty,
+        },
     };
     let mut last = String::new();
     loop {

@@ -14,6 +14,32 @@ const TRANSFERS: usize = 4;
 /// Maximum lag, in entries, of a replica that may receive leadership.
 const SLACK: u64 = 64;
 
+// === impl Member: drain ===
+
+impl Member {
+    /// Transfers all owned shards to other members, at most for the configured deadline.
+    pub(crate) async fn drain(self: &Arc<Member>) {
+        self.draining.store(true, Ordering::Release);
+        // Before the transfers, so that the other members do not select this one as a target.
+        self.announce();
+        let drained = tokio::time::timeout(self.config.drain_deadline, transfer_all(self)).await;
+        if drained.is_err() {
+            let left = self.owned().len();
+            tracing::warn!(
+                left,
+                "stopping before all shards were transferred; the remaining ones need an election"
+            );
+        }
+    }
+
+    /// Accepts shards again after a [`drain`](Self::drain).
+    pub(crate) fn resume(&self) {
+        self.draining.store(false, Ordering::Release);
+        // The other members return its preferred shards once they know it.
+        self.announce();
+    }
+}
+
 pub(super) fn transfer_to_preferred(node: &Arc<Member>, replica: &Arc<Replica>, preferred: NodeId) {
     // Right after a takeover clients are still redirected; another move would interrupt them again.
     let quiet = replica.since.lock().elapsed() >= node.config.tuning.transfer_delay;

@@ -3,6 +3,7 @@
 mod clock_exchange;
 mod collector;
 mod contacts;
+mod duty;
 mod end_of_service;
 mod heartbeat;
 mod join;
@@ -77,6 +78,10 @@ pub(crate) struct Member {
     draining: AtomicBool,
     /// An operator removed this member from the cluster, so it serves nothing any more.
     removed: AtomicBool,
+    /// It was leaving, so nothing was lost with it.
+    has_left: AtomicBool,
+    /// A check whether leaving members are free of replicas is in progress.
+    checks_leavers: AtomicBool,
     /// The cluster has a feature level that this build does not support.
     below_level: AtomicBool,
     /// Feature level of the cluster as known here.
@@ -153,6 +158,8 @@ impl Member {
             marks: Mutex::default(),
             draining: AtomicBool::new(false),
             removed: AtomicBool::new(false),
+            has_left: AtomicBool::new(false),
+            checks_leavers: AtomicBool::new(false),
             below_level: AtomicBool::new(false),
             level,
             is_stable: AtomicBool::new(false),
@@ -299,12 +306,16 @@ impl Member {
         }));
     }
 
-    /// Restricts the clock's majority to the members of the map. In a recovery the others are to be removed, by a
+    /// Restricts the clock's majority to the members of the map that vote, and this one. In a recovery the others are to be removed, by a
     /// proposal that needs the time of a majority.
     fn count_clocks(&self) {
         let map = self.map.load();
         let counts = |node: &NodeId| *node == self.id() || !self.config.unsafe_recover;
-        let members = map.nodes.keys().copied().filter(counts).collect();
+        // Those that only route may come and go by dozens: no majority may depend on them.
+        let mut members: Vec<NodeId> = map.electorate().filter(counts).collect();
+        if !members.contains(&self.id()) {
+            members.push(self.id());
+        }
         self.clock().set_members(self.id(), members);
     }
 
@@ -341,32 +352,6 @@ impl Member {
             let applied = replica.group.trim(mark).await;
             self.marks.lock().insert(shard, applied);
         }
-    }
-
-    /// Transfers all owned shards to other members, at most for the configured deadline.
-    pub(crate) async fn drain(self: &Arc<Member>) {
-        self.draining.store(true, Ordering::Release);
-        // Before the transfers, so that the other members do not select this one as a target.
-        self.announce();
-        let drained = tokio::time::timeout(
-            self.config.drain_deadline,
-            leadership_transfer::transfer_all(self),
-        )
-        .await;
-        if drained.is_err() {
-            let left = self.owned().len();
-            tracing::warn!(
-                left,
-                "stopping before all shards were transferred; the remaining ones need an election"
-            );
-        }
-    }
-
-    /// Accepts shards again after a [`drain`](Self::drain).
-    pub(crate) fn resume(&self) {
-        self.draining.store(false, Ordering::Release);
-        // The other members return its preferred shards once they know it.
-        self.announce();
     }
 
     pub(crate) async fn shutdown(&self) {

@@ -13,9 +13,9 @@ use bytes::{Buf, Bytes};
 use storage::ShardId;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::ids::{NodeInfo, shard_name};
+use crate::ids::shard_name;
 use crate::member::Member;
-use crate::membership::assign;
+use crate::membership::placement_of;
 use crate::shard::MemberMethod;
 
 /// Interval of the checks until the member has caught up.
@@ -52,11 +52,8 @@ impl Member {
         if let Some(reason) = self.store_poisoned() {
             return Err(format!("storage failed: {reason}"));
         }
-        if self.removed() {
-            return Err(format!(
-                "removed from the cluster: node {} will not be admitted again; stop it, empty storage.dir, and start it to join under a new number",
-                self.id()
-            ));
+        if let Some(reason) = self.end_of_membership() {
+            return Err(reason);
         }
         if self.is_below_level() {
             return Err(format!(
@@ -128,8 +125,7 @@ impl Member {
     /// Checks that the placement is complete and that this member's replicas are voters of their groups.
     fn check_voters(&self) -> Result<(), String> {
         let map = self.map();
-        let members: Vec<NodeInfo> = map.nodes.values().cloned().collect();
-        let (shards, meta) = assign(&members, self.shard_count(), self.config.replication);
+        let (shards, meta) = placement_of(&map, self.config.replication);
         // The map's placement is not the one for the current members yet, so it does not show this member's share.
         if (&map.shards, &map.meta) != (&shards, &meta) {
             return Err("the shards are being placed".to_owned());

@@ -2,8 +2,10 @@
 //!
 //! The meta group's owner computes the placement whenever the members change. Each shard's owner changes its group's
 //! voters to match, two groups at a time. It transfers leadership to the preferred replica once the shard has been
-//! stable. A member destroys a replica that the map no longer assigns to it when the shard's owner confirms that it
-//! votes no more.
+//! stable. An owner that the map no longer places in its group stays a voter until the new replicas have caught up,
+//! and transfers its leadership to one of them, which then removes it: a leader that removed itself would leave the
+//! group to an election. A member destroys a replica that the map no longer assigns to it when the shard's owner
+//! confirms that it votes no more.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,11 +16,12 @@ use storage::ShardId;
 use tokio::time::Instant;
 
 use crate::blocking::run_blocking;
-use crate::ids::{META_SHARD, NodeId, NodeInfo, shard_name};
+use crate::ids::{META_SHARD, NodeId, shard_name};
 use crate::log_throttle::LogThrottle;
+use crate::member::duty::{correct_duty, remove_left};
 use crate::member::leadership_transfer::{step_aside, transfer_to_preferred};
 use crate::member::{Member, Replica};
-use crate::membership::assign;
+use crate::membership::placement_of;
 use crate::shard::{ClusterMap, MapChange, MapChangeResult, MemberMethod};
 
 /// Interval of the loop without a change that wakes it.
@@ -55,7 +58,7 @@ pub(crate) async fn run(node: Arc<Member>) {
             saved = Instant::now();
         }
         // Called for its side effect: only a call notices that a majority is connected.
-        node.health.without_majority(&node.others());
+        node.health.without_majority(&node.other_voters());
         // A failed step is retried in the next round; most causes, such as a full disk, pass.
         if let Err(error) = step(&node).await
             && let Some(held_back) = failing.due()
@@ -92,8 +95,10 @@ async fn step(node: &Arc<Member>) -> Result<(), crate::error::Error> {
     if node.owned_epoch(META_SHARD).is_some() {
         assign_shards(node, &map).await;
         raise_level(node, &map).await;
+        remove_left(node, &map);
     }
     correct_address(node, &map).await;
+    correct_duty(node, &map).await;
     for replica in node.all_replicas() {
         let shard = replica.group.shard();
         let Some(placement) = map.placement(shard) else {
@@ -122,8 +127,7 @@ async fn step(node: &Arc<Member>) -> Result<(), crate::error::Error> {
 }
 
 async fn assign_shards(node: &Arc<Member>, map: &ClusterMap) {
-    let members: Vec<NodeInfo> = map.nodes.values().cloned().collect();
-    let (shards, meta) = assign(&members, node.shard_count(), node.config.replication);
+    let (shards, meta) = placement_of(map, node.config.replication);
     if (&map.shards, &map.meta) == (&shards, &meta) {
         return;
     }
@@ -136,7 +140,7 @@ async fn assign_shards(node: &Arc<Member>, map: &ClusterMap) {
         .await
     {
         Ok(MapChangeResult::Done { version }) => {
-            tracing::info!(version, members = members.len(), "shards assigned");
+            tracing::info!(version, members = map.nodes.len(), "shards assigned");
         }
         other => tracing::debug!(?other, "shard assignment refused"),
     }
@@ -186,8 +190,16 @@ async fn correct_address(node: &Arc<Member>, map: &ClusterMap) {
     }
 }
 
-fn change_members(node: &Arc<Member>, replica: &Arc<Replica>, wanted: BTreeSet<NodeId>) {
+fn change_members(node: &Arc<Member>, replica: &Arc<Replica>, placed: BTreeSet<NodeId>) {
     let voters = replica.group.voters();
+    if !voters.contains(&node.id()) {
+        // A leader that is no voter any more is about to step down, and openraft asserts that it changes nothing.
+        return;
+    }
+    let mut wanted = placed;
+    if wanted.insert(node.id()) && wanted == voters {
+        return step_aside(node, replica);
+    }
     // An unreachable learner would only block one of the change slots until `CATCH_UP` expires.
     let reachable = wanted.difference(&voters).all(|&peer| node.health.is_up(peer));
     let busy = node

@@ -16,7 +16,7 @@ use storage::Store;
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::ids::{NodeId, shard_name};
+use crate::ids::{NodeDuty, NodeId, shard_name};
 use crate::member::Member;
 use crate::member::contacts::introduction_of;
 use crate::raft::LogStore;
@@ -74,6 +74,21 @@ pub(super) async fn make_sole_voter_of_all(
 
 /// Removes all other members from the map, until none is left or the member stops.
 pub(super) async fn remove_others(member: Arc<Member>) {
+    let me = member.id();
+    while member.map().duty(me) != NodeDuty::Replicas {
+        let stays = MapChange::SetDuty {
+            node: me,
+            duty: NodeDuty::Replicas,
+        };
+        // As below. The last member with replicas could not remove the others.
+        if member.change_or_reason(stays).await.is_ok() {
+            break;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => {}
+            () = member.stopping().cancelled() => return,
+        }
+    }
     while let Some(node) = member.others().first().copied() {
         // Anything else: the meta group has yet to elect this node, or the new map is not adopted yet.
         if let Ok(MapChangeResult::Done { .. }) = member.change(MapChange::Remove { node }).await {

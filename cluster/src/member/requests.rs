@@ -15,6 +15,9 @@ use crate::transport::{self, ConnectionClass, Responder};
 
 /// Time limit of one request to another member.
 const DEADLINE: Duration = Duration::from_secs(5);
+/// Time limit of waiting for a changed map, and the pause between two looks for it.
+const SEEN: Duration = Duration::from_secs(2);
+const SEE: Duration = Duration::from_millis(20);
 
 // === impl Member ===
 
@@ -39,7 +42,7 @@ impl Member {
                 let allowed = from != NodeId(0) || joins;
                 let change = MapChange::decode(&body)
                     .ok()
-                    .filter(|change| allowed && (!joins || matches!(change, MapChange::Join { .. })));
+                    .filter(|change| allowed && (!joins || change.is_join()));
                 let Some(change) = change else {
                     return reply.send(Err(Bytes::from_static(b"malformed change")));
                 };
@@ -121,6 +124,13 @@ impl Member {
 
     /// Changes the map as the meta group's owner.
     async fn decide(&self, change: MapChange) -> Result<MapChangeResult, String> {
+        let (needed, level) = (change.first_level(), self.feature_level());
+        // Replicas of an older build would stop at the entry.
+        if level < needed {
+            return Err(format!(
+                "this needs feature level {needed}, and the cluster has {level}: finish the upgrade of all nodes first"
+            ));
+        }
         let replica = self.replica(META_SHARD);
         let proposer = replica
             .and_then(|replica| replica.map_proposer())
@@ -159,10 +169,33 @@ impl Member {
 
     /// Removes a member from the map.
     pub(crate) async fn remove_node(self: &Arc<Member>, node: NodeId) -> Result<(), String> {
-        match self.change(MapChange::Remove { node }).await? {
+        self.change_or_reason(MapChange::Remove { node }).await
+    }
+
+    /// Changes the map; the error is the reason for which it is unchanged.
+    pub(crate) async fn change_or_reason(self: &Arc<Member>, change: MapChange) -> Result<(), String> {
+        match self.change(change).await? {
             MapChangeResult::Refused { reason } => Err(reason),
             MapChangeResult::BelowLevel { level } => Err(format!("the cluster has feature level {level}")),
-            MapChangeResult::Done { .. } | MapChangeResult::Joined { .. } => Ok(()),
+            MapChangeResult::Joined { .. } => Ok(()),
+            MapChangeResult::Done { version } => {
+                self.see(version).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits until this member has a map of this version, for a limited time: whoever asked for a change and looks here
+    /// for its effect must find it.
+    async fn see(self: &Arc<Member>, version: u64) {
+        let given_up = Instant::now() + SEEN;
+        while self.map().version < version && Instant::now() < given_up {
+            match self.table.owner(META_SHARD) {
+                Some((owner, _)) if owner != self.id() => self.fetch_map(owner).await,
+                // The reconciliation reads it from the replica here.
+                _ => self.changed.notify_one(),
+            }
+            tokio::time::sleep(SEE).await;
         }
     }
 
@@ -244,8 +277,16 @@ impl Member {
         }
     }
 
-    /// Asks the owner of a shard for the voters of its group; `None` without a response or a known owner.
+    /// Returns the voters of a group as its owner has applied them, this member or another one; `None` without a
+    /// response or a known owner.
     pub(crate) async fn ask_voters(&self, shard: ShardId) -> Option<Vec<NodeId>> {
+        if let Some((epoch, replica)) = self
+            .replica(shard)
+            .and_then(|replica| Some((replica.epoch()?, replica)))
+        {
+            self.readable(shard, epoch).await.ok()?;
+            return replica.group.applied_voters().await;
+        }
         let (owner, _) = self.table.owner(shard)?;
         let body = Bytes::copy_from_slice(&shard.0.to_be_bytes());
         let answer = self

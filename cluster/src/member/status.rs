@@ -69,8 +69,14 @@ impl Member {
             .collect()
     }
 
+    /// Returns the members but this one whose votes count.
+    pub(crate) fn other_voters(&self) -> Vec<NodeId> {
+        let map = self.map();
+        map.electorate().filter(|&node| node != self.id()).collect()
+    }
+
     pub(crate) fn isolated(&self) -> bool {
-        self.health.without_majority(&self.others()) > self.config.isolated_after
+        self.health.without_majority(&self.other_voters()) > self.config.isolated_after
     }
 
     /// Returns the number of shards, with the meta group, that this member does not own and of whose owner no recent
@@ -144,6 +150,7 @@ impl Member {
                     } else {
                         !self.clock().peer_may_own(node.id)
                     },
+                    duty: map.duty(node.id),
                 })
                 .collect(),
             shards: map

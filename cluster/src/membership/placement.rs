@@ -10,11 +10,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use storage::ShardId;
 
 use crate::ids::{META_SHARD, NodeId, NodeInfo};
-use crate::shard::Placement;
+use crate::shard::{ClusterMap, Placement};
+
+/// Returns the placement for the members of a map, without those that hold no replicas, and with the owners that
+/// operators chose.
+#[must_use]
+pub(crate) fn placement_of(map: &ClusterMap, replication: usize) -> (Vec<Placement>, Placement) {
+    let holders: Vec<NodeInfo> = map.holders().cloned().collect();
+    let shards = u16::try_from(map.shards.len()).unwrap_or(u16::MAX);
+    let (mut shards, mut meta) = assign(&holders, shards, replication);
+    map.prefer_pinned(&mut shards, &mut meta);
+    (shards, meta)
+}
 
 /// Places `shards` shards and the meta group, with `replication` replicas each, limited by the number of members.
-#[must_use]
-pub(crate) fn assign(nodes: &[NodeInfo], shards: u16, replication: usize) -> (Vec<Placement>, Placement) {
+fn assign(nodes: &[NodeInfo], shards: u16, replication: usize) -> (Vec<Placement>, Placement) {
     let replication = replication.min(nodes.len());
     let share = (usize::from(shards) * replication).div_ceil(nodes.len().max(1));
     let mut held: BTreeMap<NodeId, usize> = BTreeMap::new();

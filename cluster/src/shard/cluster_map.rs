@@ -8,10 +8,14 @@ use storage::{ShardState, Transaction};
 
 use super::map_change::{MapChange, MapChangeResult};
 use crate::error::Error;
-use crate::ids::{FeatureLevel, META_SHARD, META_TABLE, NodeId, NodeInfo};
+use crate::ids::{FeatureLevel, META_SHARD, META_TABLE, NodeDuty, NodeId, NodeInfo};
 
-/// Version of the map's encoding on disk and on the wire; a node refuses any other.
-pub(super) const VERSION: u8 = 2;
+/// Newest version of the map's encoding on disk and on the wire; a node refuses any other than this and [`PLAIN`].
+pub(super) const VERSION: u8 = 3;
+/// Version of a map without duties and chosen owners, which builds of feature level 1 read.
+const PLAIN: u8 = 2;
+/// The tables with which a map of [`VERSION`] ends, both empty. A map of [`PLAIN`] ends before them.
+const EMPTY_TABLES: [u8; 2] = [0, 0];
 /// Key of the map among the rows of the meta group.
 pub(super) const KEY: &[u8] = b"map";
 
@@ -30,9 +34,13 @@ pub(crate) struct ClusterMap {
     /// Placement of the meta group.
     pub meta: Placement,
     /// Next id to assign; ids are never assigned twice.
-    next_node: u64,
+    pub(super) next_node: u64,
     /// Join tickets of the members, so that a repeated join request gets the same id.
-    tickets: BTreeMap<u64, NodeId>,
+    pub(super) tickets: BTreeMap<u64, NodeId>,
+    /// Duties of the members that do not simply hold replicas.
+    pub(super) duties: BTreeMap<NodeId, NodeDuty>,
+    /// Owners chosen by operators, by the number of the shard.
+    pub(super) pinned: BTreeMap<u16, NodeId>,
 }
 
 /// Replica set of a shard.
@@ -91,7 +99,12 @@ impl ClusterMap {
 
     pub(crate) fn encode(&self) -> Bytes {
         let encoded = postcard::to_extend(self, vec![VERSION]);
-        Bytes::from(encoded.expect("a map is plain data, which postcard always writes"))
+        let mut encoded = encoded.expect("a map is plain data, which postcard always writes");
+        if self.duties.is_empty() && self.pinned.is_empty() {
+            encoded[0] = PLAIN;
+            encoded.truncate(encoded.len() - EMPTY_TABLES.len());
+        }
+        Bytes::from(encoded)
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<ClusterMap, Error> {
@@ -101,6 +114,10 @@ impl ClusterMap {
         };
         match bytes.split_first() {
             Some((&VERSION, rest)) => postcard::from_bytes(rest).map_err(|e| corrupt(e.to_string())),
+            Some((&PLAIN, rest)) => {
+                let whole = [rest, &EMPTY_TABLES[..]].concat();
+                postcard::from_bytes(&whole).map_err(|e| corrupt(e.to_string()))
+            }
             Some((version, _)) => Err(corrupt(format!("version {version}, expected {VERSION}"))),
             None => Err(corrupt("empty".to_owned())),
         }
@@ -144,7 +161,11 @@ impl ClusterMap {
                 );
                 self.next_node = 2;
             }
-            MapChange::Join { supported_level, .. } if supported_level < self.level => {
+            MapChange::Join { supported_level, .. }
+            | MapChange::JoinAs { supported_level, .. }
+            | MapChange::Move { supported_level, .. }
+                if supported_level < self.level =>
+            {
                 return MapChangeResult::BelowLevel { level: self.level };
             }
             MapChange::Join {
@@ -153,29 +174,28 @@ impl ClusterMap {
                 zone,
                 supported_level,
             } => {
-                // The joining node repeats its request after a crash or a lost response; a second id would stay in the
-                // map.
-                let known = self.tickets.get(&ticket).copied();
-                let id = known.unwrap_or(NodeId(self.next_node));
-                if known.is_none() {
-                    self.next_node += 1;
-                    self.tickets.insert(ticket, id);
-                    let info = NodeInfo {
-                        id,
-                        addr,
-                        zone,
-                        supported_level,
-                    };
-                    self.nodes.insert(id, info);
-                    self.version += 1;
-                }
-                return MapChangeResult::Joined {
-                    node: id,
-                    cluster: self.cluster,
+                let info = NodeInfo {
+                    id: NodeId::default(),
+                    addr,
+                    zone,
+                    supported_level,
                 };
+                return self.join(ticket, info, NodeDuty::Replicas);
             }
-            MapChange::Move { supported_level, .. } if supported_level < self.level => {
-                return MapChangeResult::BelowLevel { level: self.level };
+            MapChange::JoinAs {
+                ticket,
+                addr,
+                zone,
+                supported_level,
+                duty,
+            } => {
+                let info = NodeInfo {
+                    id: NodeId::default(),
+                    addr,
+                    zone,
+                    supported_level,
+                };
+                return self.join(ticket, info, duty);
             }
             MapChange::Move {
                 node,
@@ -200,16 +220,22 @@ impl ClusterMap {
                 return refused("a member does not support the feature level");
             }
             MapChange::RaiseLevel { level } => self.level = level,
-            MapChange::Remove { .. } if self.nodes.len() < 2 => {
-                return refused("the last member cannot be removed");
-            }
             MapChange::Remove { node } => {
-                if self.nodes.remove(&node).is_none() {
-                    return refused("no such member");
+                if let Err(reason) = self.remove(node) {
+                    return refused(reason);
                 }
-                // A process that still holds the ticket must not rejoin under the removed id.
-                self.tickets.retain(|_, of| *of != node);
             }
+            MapChange::SetDuty { node, duty } => {
+                if let Err(reason) = self.set_duty(node, duty) {
+                    return refused(reason);
+                }
+            }
+            MapChange::Pin { shard, node } => {
+                if let Err(reason) = self.pin(shard, node) {
+                    return refused(reason);
+                }
+            }
+            MapChange::Unpin => self.unpin(),
             // The members may have changed since the placement was computed: it could contain a removed one.
             MapChange::AssignShards { based_on, .. } if based_on != self.version => {
                 return refused("the map has changed");
@@ -220,6 +246,7 @@ impl ClusterMap {
             MapChange::AssignShards { shards, meta, .. } => {
                 self.shards = shards;
                 self.meta = meta;
+                self.release_unplaced();
             }
         }
         self.version += 1;

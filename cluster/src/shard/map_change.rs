@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cluster_map::{Placement, VERSION};
 use crate::error::Error;
-use crate::ids::{FeatureLevel, NodeId};
+use crate::ids::{FeatureLevel, NodeDuty, NodeId};
 use crate::state_machine::UndecodableCommand;
 
 /// Change of the cluster map.
@@ -46,6 +46,24 @@ pub(crate) enum MapChange {
     },
     /// Raises the feature level. Refused unless every member supports it.
     RaiseLevel { level: FeatureLevel },
+    /// Adds a member with a duty. The same ticket gets the same id.
+    JoinAs {
+        ticket: u64,
+        addr: String,
+        zone: String,
+        supported_level: FeatureLevel,
+        duty: NodeDuty,
+    },
+    /// Changes the duty of a member. Refused if no other member could hold replicas.
+    SetDuty { node: NodeId, duty: NodeDuty },
+    /// Lets a replica lead its group, in the place of the one that the placement prefers.
+    Pin {
+        /// Number of the shard; 65535 for the meta group.
+        shard: u16,
+        node: NodeId,
+    },
+    /// Ends every [`Pin`](MapChange::Pin), so that the placement prefers the replicas again.
+    Unpin,
 }
 
 /// Result of a [`MapChange`].
@@ -73,6 +91,26 @@ pub(crate) enum MapChangeResult {
 // === impl MapChange ===
 
 impl MapChange {
+    /// Returns the feature level from which members decode the change: it is proposed under no lower one.
+    pub(crate) fn first_level(&self) -> FeatureLevel {
+        match self {
+            MapChange::JoinAs { .. }
+            | MapChange::SetDuty { .. }
+            | MapChange::Pin { .. }
+            | MapChange::Unpin => FeatureLevel(2),
+            _ => FeatureLevel(1),
+        }
+    }
+
+    /// Returns whether a node that is no member may ask for the change.
+    pub(crate) fn is_join(&self) -> bool {
+        match self {
+            MapChange::Join { .. } => true,
+            MapChange::JoinAs { duty, .. } => *duty != NodeDuty::Leave,
+            _ => false,
+        }
+    }
+
     pub(crate) fn encode(&self) -> Bytes {
         Bytes::from(postcard::to_stdvec(self).expect("a change is plain data, which postcard always writes"))
     }

@@ -24,6 +24,7 @@
 
 mod announcement;
 mod cluster_map;
+mod duties;
 mod fresh_reads;
 mod map_change;
 mod map_state_machine;

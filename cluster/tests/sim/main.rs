@@ -18,6 +18,7 @@ mod clocks;
 mod digests;
 mod faults;
 mod invariants;
+mod leave;
 mod log;
 mod machine;
 mod member;

@@ -109,6 +109,7 @@ impl Member {
                 .map(|id| self.network.addr(NodeId(id)))
                 .collect(),
             zone: String::new(),
+            gateway_only: false,
             shards: SHARDS,
             replication: 3,
             heartbeat: Duration::from_millis(200),

@@ -65,6 +65,7 @@ pub(crate) fn config(addr: &str) -> Config {
     Config {
         advertise: addr.to_owned(),
         zone: String::new(),
+        gateway_only: false,
         seeds: Vec::new(),
         shards: SHARDS,
         replication: 3,

@@ -72,7 +72,7 @@ fn loses_majority(shard: &ShardStatus, node: NodeId, is_up: impl Fn(NodeId) -> b
 
 #[cfg(test)]
 mod tests {
-    use cluster::{FeatureLevel, GroupStatus, NodeStatus};
+    use cluster::{FeatureLevel, GroupStatus, NodeDuty, NodeStatus};
 
     use super::*;
 
@@ -85,6 +85,7 @@ mod tests {
             draining,
             clock_skew_ms: None,
             clock_wrong: false,
+            duty: NodeDuty::Replicas,
         }
     }
 

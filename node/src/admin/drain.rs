@@ -36,10 +36,20 @@ impl NodeAdmin {
         if !members.iter().any(|member| member.id == node) {
             return Err(DrainError::Unknown);
         }
+        // A node that leaves drains by the cluster map, whatever it is ordered.
+        let had_to_leave = match order {
+            DrainOrder::Drain => false,
+            DrainOrder::Resume => {
+                let stays = self.stay(node).await;
+                stays.map_err(|error| DrainError::Refused(error.to_string()))?
+            }
+        };
         let answer: Option<DrainResult> = self.ask(node, rpc::ORDER_DRAIN, &order, ORDER_TIMEOUT).await;
         match answer {
             Some(None) => Ok(()),
             Some(Some(reason)) => Err(DrainError::Refused(reason)),
+            // It reads in the map that it stays.
+            None if had_to_leave => Ok(()),
             None => Err(DrainError::Silent),
         }
     }
@@ -58,7 +68,7 @@ impl NodeAdmin {
         }
     }
 
-    fn begin_drain(&self) -> DrainResult {
+    pub(super) fn begin_drain(&self) -> DrainResult {
         let deps = &self.inner.deps;
         let status = deps.cluster.status();
         let takes_over =
@@ -72,7 +82,7 @@ impl NodeAdmin {
             return None;
         }
         let (cluster, admission) = (deps.cluster.clone(), deps.admission.clone());
-        tracing::info!("drain ordered by an operator");
+        tracing::info!("drain begins: shards first, then sessions");
         *drain = Some(deps.runtime.spawn(async move {
             // Shards first: the commands of open sessions follow the new owners.
             admission.send(NodeState::HandOver);
@@ -82,13 +92,13 @@ impl NodeAdmin {
         None
     }
 
-    fn resume(&self) {
+    pub(super) fn resume(&self) {
         let Some(drain) = self.inner.drain.lock().take() else {
             return;
         };
         // It would otherwise close the sessions that begin from now on.
         drain.abort();
-        tracing::info!("drain ended by an operator");
+        tracing::info!("drain ended, the node serves again");
         self.inner.deps.cluster.resume();
         self.inner.deps.admission.resume();
     }

@@ -1,4 +1,4 @@
-//! State of all nodes for operators, and drains that they order.
+//! State of all nodes for operators, drains that they order, and changes of the members and owners.
 //!
 //! ```text
 //! overview ─▶ cluster map of this node
@@ -8,9 +8,12 @@
 
 mod can_stop;
 mod drain;
+mod leave;
+mod membership;
 mod overview;
 mod rates;
 mod report;
+mod shard_move;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,6 +34,8 @@ use crate::telemetry::metrics::ServerMetrics;
 
 pub use self::can_stop::StopVerdict;
 pub use self::drain::DrainError;
+pub(crate) use self::leave::LeaveOrder;
+pub use self::membership::MembershipError;
 pub use self::overview::Overview;
 pub(crate) use crate::rpc::DrainOrder;
 

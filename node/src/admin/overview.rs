@@ -39,6 +39,8 @@ pub struct NodeOverview {
     pub addr: String,
     /// The failure domain; empty for a domain of its own.
     pub zone: String,
+    /// `replicas`, `gateway` for a node that holds none, or `leaving`.
+    pub duty: &'static str,
     /// True if the node did not answer in time.
     pub silent: bool,
     /// True if the answering node has a connection to the node.
@@ -91,6 +93,9 @@ pub struct ShardOverview {
     /// The owner, or null if none is known.
     #[schema(required)]
     pub owner: Option<u64>,
+    /// The node that owns the shard whenever it can.
+    #[schema(required)]
+    pub preferred: Option<u64>,
     /// The epoch of the owner: the log index of its takeover.
     pub epoch: u64,
     /// The replicas that the cluster map assigns, and others that a node still has.
@@ -155,6 +160,7 @@ fn combine(
             id: member.id.0,
             addr: member.addr.clone(),
             zone: zones.get(&member.id).cloned().unwrap_or_default(),
+            duty: member.duty.name(),
             silent: report.is_none(),
             alive: member.alive,
             owned: groups().filter(|group| group.owner == Some(member.id)).count() as u64,
@@ -203,6 +209,7 @@ fn group(shard: &ShardStatus, reports: &BTreeMap<NodeId, NodeReport>) -> ShardOv
     ShardOverview {
         shard: shard.shard,
         owner: shard.owner.map(|owner| owner.0),
+        preferred: shard.preferred.map(|preferred| preferred.0),
         epoch: shard.epoch,
         replicas: replicas.collect(),
     }

@@ -1,6 +1,6 @@
 //! Report of this node about itself.
 
-use cluster::{Cluster, ShardStatus};
+use cluster::{Cluster, NodeDuty, ShardStatus};
 
 use super::NodeAdmin;
 use crate::rpc::{NodeReport, ReplicaReport, ReportedState};
@@ -17,6 +17,13 @@ impl NodeAdmin {
         let cluster = &self.inner.deps.cluster;
         match self.inner.deps.admission.order() {
             // Not ready before the sessions close, so that load balancers send clients elsewhere in time.
+            NodeState::HandOver | NodeState::Drain if cluster.removed() => cluster.ready(),
+            NodeState::HandOver | NodeState::Drain if cluster.duty() == NodeDuty::Leave => {
+                let status = cluster.status();
+                let replicas = status.shards.iter().chain([&status.meta]);
+                let left = replicas.filter(|shard| shard.local.is_some()).count();
+                Err(format!("leaving the cluster: {left} replicas are still here"))
+            }
             NodeState::HandOver | NodeState::Drain => Err("draining".to_owned()),
             // The cluster's reason is the more specific one, for example that an operator removed this node.
             NodeState::Isolated => {

@@ -164,6 +164,12 @@ impl Error {
     /// Returns the exit code, one of [`EXIT_CODES`]. Wrong arguments end with 2 before any command runs.
     fn exit_code(&self) -> u8 {
         match self {
+            // A restart does not help a node that is no member any more.
+            Error::Start(lifecycle::Error::Cluster(
+                cluster::Error::Removed { .. }
+                | cluster::Error::HasLeft { .. }
+                | cluster::Error::FirstIsGateway,
+            )) => 64,
             Error::Start(_)
             | Error::Children(_)
             | Error::Chat(_)

@@ -24,6 +24,9 @@ section! {
         /// Failure domain, such as a rack or zone. Replicas of a shard are placed in different zones if possible.
         /// Empty: the node is a zone of its own.
         zone: String = String::new(),
+        /// Hold no replicas: the node admits clients and routes their commands to the others. Not for the first node of
+        /// a cluster.
+        gateway_only: bool = false,
         /// Addresses of the first nodes for each other, the same on all nodes. With a new data directory, the node with
         /// the first address starts a cluster once the others have answered, and every other node joins. Afterwards
         /// they help to find members whose addresses changed.

@@ -86,6 +86,9 @@ section! {
         comment_interval: HumanDuration = HumanDuration::secs(15),
         /// Maximum random delay before clients reconnect after a drain, so that they do not arrive at once.
         reconnect_spread: HumanDuration = HumanDuration::secs(2),
+        /// Sessions that all draining nodes of a cluster together close per second, in slices: what the other nodes admit
+        /// beside their load.
+        reconnects_per_second: u32 = 2_000,
         /// Time to retry a query. A client repeats it, unlike a command.
         query_timeout: HumanDuration = HumanDuration::secs(5),
         /// While a conversation has messages, the lists of its members are updated at this interval. Each update costs a

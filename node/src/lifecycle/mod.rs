@@ -147,6 +147,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     forwarder.join(cluster.clone());
 
     let admission = Arc::new(AdmissionControl::default());
+    admission.share_reconnects(config.tuning.reconnects_per_second);
     let limiter = ConnectionLimiter::new(budget);
     // The other half is reserved for authenticated clients: a flood of anonymous connections must not exclude them.
     let greetings = UnauthenticatedConnections::new(
@@ -230,16 +231,24 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         address: http,
         source,
     })?;
-    let watch = raft
-        .handle()
-        .spawn(watch_majority(cluster.clone(), admission.clone()));
+    let watch = raft.handle().spawn(watch_majority(
+        cluster.clone(),
+        admission.clone(),
+        config.tuning.reconnects_per_second,
+    ));
     let tidy_up = tidy_up(
         cluster.clone(),
         store.clone(),
         config.storage.compaction_interval.0,
     );
     let renewal = certificates.run(config.tuning.certificate_interval.0);
-    let upkeep = futures::future::join4(tidy_up, measure_space(store.clone()), admin.measure(), renewal);
+    let upkeep = futures::future::join5(
+        tidy_up,
+        measure_space(store.clone()),
+        admin.clone().measure(),
+        admin.follow_duty(),
+        renewal,
+    );
     let tidy = raft.handle().spawn(async {
         upkeep.await;
     });

@@ -30,6 +30,7 @@ impl From<&Config> for cluster::Config {
         cluster::Config {
             advertise: member.advertised().to_owned(),
             zone: member.zone.clone(),
+            gateway_only: member.gateway_only,
             seeds: member.seeds.clone(),
             shards: member.shards,
             replication: member.replication,

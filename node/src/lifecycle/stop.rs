@@ -29,12 +29,12 @@ impl Running {
             ..
         } = self;
         notify_service_manager("STOPPING=1");
-        let close = CLOSE_TIMEOUT * 2 + Duration::from_secs(1);
         // 1. Shards move to other nodes while the sessions are still open: their commands follow the new owners.
         admission.stop();
         admission.send(NodeState::HandOver);
         step("transfer shards", config.server.drain_timeout.0, cluster.drain()).await;
         // 2. Clients are asked to reconnect to other nodes.
+        let close = admission.closing_time() + CLOSE_TIMEOUT * 2 + Duration::from_secs(1);
         admission.send(NodeState::Drain);
         step("close sessions", close, admission.emptied()).await;
         // Unconfirmed events stay until another node has fetched them. A node that is alone has no other node to wait

@@ -49,10 +49,24 @@ pub(super) async fn tidy(cluster: &Cluster, store: &Store) {
     }
 }
 
+/// Returns the number of nodes that drain, as known here; this one counts at any rate.
+fn draining(cluster: &Cluster) -> u32 {
+    let nodes = cluster.status().nodes;
+    let draining = nodes.iter().filter(|node| node.draining && node.alive).count();
+    u32::try_from(draining).unwrap_or(u32::MAX).max(1)
+}
+
 /// Closes the sessions of a node that has lost quorum, and accepts sessions again when quorum is restored. A removed
-/// node stays closed.
-pub(super) async fn watch_majority(cluster: Cluster, admission: Arc<AdmissionControl>) {
+/// node stays closed. While the node drains, it shares the reconnects that the cluster is to admit with the others that do.
+pub(super) async fn watch_majority(
+    cluster: Cluster,
+    admission: Arc<AdmissionControl>,
+    reconnects_per_second: u32,
+) {
     loop {
+        if matches!(admission.order(), NodeState::HandOver | NodeState::Drain) {
+            admission.share_reconnects((reconnects_per_second / draining(&cluster)).max(1));
+        }
         // A removed node counts as without quorum, so that its clients move to members.
         let removed = cluster.removed();
         let isolated = removed || cluster.isolated();

@@ -46,6 +46,7 @@ mod retry_queue;
 mod session_handle;
 mod transport_policy;
 
+mod close_budget;
 mod connection_handle;
 mod gateway_link;
 mod pending_futures;

@@ -7,11 +7,13 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
+use super::close_budget::CloseBudget;
 use super::connection_handle::ConnectionHandle;
 use super::limits::UserRates;
 use super::registry::SessionRegistry;
@@ -44,6 +46,8 @@ struct SessionSlot {
     link: Rc<ConnectionHandle>,
     /// True while a client is connected.
     attached: bool,
+    /// True once the drain of the node has reached the session.
+    released: bool,
 }
 
 /// Admission control: decides whether the node accepts and keeps sessions. One per node.
@@ -53,7 +57,13 @@ pub struct AdmissionControl {
     sessions: AtomicUsize,
     /// Set once the node stops.
     stopping: AtomicBool,
+    /// Sessions that the node may close per second while it drains.
+    closes_per_second: AtomicU32,
+    closing: Mutex<CloseBudget>,
 }
+
+/// Sessions that a node closes per second while it drains, until it is informed of its share.
+const CLOSES_PER_SECOND: u32 = 2_000;
 
 /// Serving state of the node, observed by all sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +85,8 @@ impl Default for AdmissionControl {
             order: watch::Sender::new(NodeState::Serve),
             sessions: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
+            closes_per_second: AtomicU32::new(CLOSES_PER_SECOND),
+            closing: Mutex::new(CloseBudget::new(0)),
         }
     }
 }
@@ -113,10 +125,29 @@ impl AdmissionControl {
                 NodeState::Serve | NodeState::Isolated => *now != order,
             };
             if changes {
+                if order == NodeState::Drain {
+                    *self.closing.lock() = CloseBudget::new(self.sessions());
+                }
                 *now = order;
             }
             changes
         });
+    }
+
+    /// Sets the number of sessions that the node may close per second while it drains: its share of the reconnects that
+    /// the whole cluster is to admit.
+    pub fn share_reconnects(&self, per_second: u32) {
+        self.closes_per_second.store(per_second, Ordering::Relaxed);
+    }
+
+    /// Returns the time that a drain needs to close all sessions.
+    #[must_use]
+    pub fn closing_time(&self) -> Duration {
+        CloseBudget::time_for(self.sessions(), self.close_rate())
+    }
+
+    fn close_rate(&self) -> f64 {
+        f64::from(self.closes_per_second.load(Ordering::Relaxed))
     }
 
     /// Returns the current serving state of the node.
@@ -190,10 +221,61 @@ impl WorkerContext {
         self.admission.order()
     }
 
+    /// Returns the serving state that applies to a session: a drain reaches one after the other.
+    #[must_use]
+    pub(super) fn order_for(&self, tag: u64) -> NodeState {
+        match self.order() {
+            NodeState::Drain if !self.is_released(tag) => NodeState::HandOver,
+            order => order,
+        }
+    }
+
+    fn is_released(&self, tag: u64) -> bool {
+        // A session that is not in the table is about to end anyway.
+        self.slots.borrow().get(&tag).is_none_or(|slot| slot.released)
+    }
+
+    /// Lets the drain reach as many sessions as the budget permits.
+    fn release_slice(&self) {
+        let mut slots = self.slots.borrow_mut();
+        let waits = |slot: &SessionSlot| slot.attached && !slot.released;
+        let waiting = slots.values().filter(|slot| waits(slot)).count();
+        let now = Instant::now();
+        let permitted = self
+            .admission
+            .closing
+            .lock()
+            .take(now, self.admission.close_rate(), waiting);
+        for slot in slots.values_mut().filter(|slot| waits(slot)).take(permitted) {
+            slot.released = true;
+            slot.link.request_check();
+        }
+    }
+
+    /// Brings a new serving state to the sessions.
+    fn on_order(&self, order: NodeState) {
+        match order {
+            NodeState::Drain => self.release_slice(),
+            // At once, not at the next deadline: no session may stay at a node without a majority.
+            NodeState::Isolated => self
+                .slots
+                .borrow()
+                .values()
+                .for_each(|slot| slot.link.request_check()),
+            NodeState::Serve | NodeState::HandOver => {
+                self.slots
+                    .borrow_mut()
+                    .values_mut()
+                    .for_each(|slot| slot.released = false);
+            }
+        }
+    }
+
     pub(super) fn add(&self, tag: u64, link: Rc<ConnectionHandle>) {
         let slot = SessionSlot {
             link,
             attached: false,
+            released: false,
         };
         self.slots.borrow_mut().insert(tag, slot);
         self.set_attached(tag, true);
@@ -234,13 +316,16 @@ async fn clock(worker: Rc<WorkerContext>) {
                 if order.is_err() {
                     return;
                 }
-                // At once, not at the next deadline: all sessions have to observe a drain.
-                worker.slots.borrow().values().for_each(|slot| slot.link.request_check());
+                let order = *orders.borrow_and_update();
+                worker.on_order(order);
             }
             () = worker.changed.notified(), if idle => {}
             () = tokio::time::sleep(tick), if !idle => {
                 let now = Instant::now();
                 worker.slots.borrow().values().for_each(|slot| slot.link.tick(now));
+                if worker.order() == NodeState::Drain {
+                    worker.release_slice();
+                }
             }
         }
     }

@@ -10,7 +10,7 @@ const READ: &str = "a-token-that-reads-in-tests";
 const OPERATE: &str = "a-token-that-operates-in-tests";
 
 /// Method, path, what a token with the role `read` is answered, and one with `operate`. Nobody else gets further than 401.
-const TABLE: [(&str, &str, u16, u16); 18] = [
+const TABLE: [(&str, &str, u16, u16); 22] = [
     ("GET", "/metrics", 200, 200),
     ("GET", "/v1/cluster", 200, 200),
     ("GET", "/v1/cluster/owner?conversation=g_1", 200, 200),
@@ -19,6 +19,10 @@ const TABLE: [(&str, &str, u16, u16); 18] = [
     ("GET", "/v1/admin/nodes/1/can-stop", 200, 200),
     ("POST", "/v1/admin/nodes/1/drain", 403, 409),
     ("POST", "/v1/admin/nodes/1/resume", 403, 202),
+    ("POST", "/v1/admin/nodes/1/leave", 403, 409),
+    ("DELETE", "/v1/admin/nodes/9", 403, 404),
+    ("POST", "/v1/admin/shards/0/move", 403, 404),
+    ("POST", "/v1/admin/rebalance", 403, 202),
     ("GET", "/v1/admin/sessions?user=alice", 200, 200),
     (
         "DELETE",
@@ -52,6 +56,7 @@ async fn ask(addr: SocketAddr, (method, path): (&str, &str), token: Option<&str>
         call = call.bearer(token);
     }
     let call = match path.rsplit('/').next() {
+        Some("move") => call.json(&json!({ "to": 9 })),
         Some("revoke") => call.json(&json!({ "before": 0 })),
         Some("keys") if method == "POST" => call.json(&json!({ "name": "shop", "scopes": ["read"] })),
         _ => call,
@@ -93,6 +98,10 @@ async fn what_an_operator_may_do_depends_on_the_role_of_the_token() {
         ("nodes.remove", "failed: conflict"),
         ("nodes.drain", "failed: conflict"),
         ("nodes.resume", "done"),
+        ("nodes.leave", "failed: conflict"),
+        ("nodes.remove", "failed: not_found"),
+        ("shards.move", "failed: not_found"),
+        ("shards.rebalance", "done"),
         ("sessions.disconnect", "failed: not_found"),
         ("users.disconnect", "done"),
         ("users.revoke", "done"),

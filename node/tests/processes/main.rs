@@ -13,6 +13,7 @@ mod drain;
 mod erasure;
 mod gateway_cost;
 mod gateways;
+mod growth;
 mod isolation;
 mod membership;
 mod mixed_room;

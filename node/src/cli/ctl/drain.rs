@@ -1,6 +1,6 @@
 //! `rookery ctl drain` and `resume`: shards and sessions leave a node, and return.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
 use hyper::Method;
@@ -9,10 +9,8 @@ use serde::Serialize;
 use super::CtlContext;
 use super::can_stop::StopView;
 use super::failure::Failure;
+use super::progress::{Look, Progress};
 use super::view::{NodeView, OverviewView};
-
-/// Pause between two looks at the node.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// Arguments of `rookery ctl drain`.
 #[derive(Args)]
@@ -33,7 +31,7 @@ pub(super) struct Resume {
 
 /// Progress of a drain.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct DrainState {
+pub(super) struct DrainState {
     node: u64,
     state: String,
     /// Shards that the node still owns, with the meta group.
@@ -58,55 +56,43 @@ impl Drain {
             eprintln!("{}", verdict.text());
             eprintln!("the node is drained, but must not stop before that has changed");
         }
-        let path = format!("/v1/admin/nodes/{}/drain", self.node);
-        context.client.change(Method::POST, &path, None).await?;
-        let watching = self.watch(context);
-        let drained = tokio::select! {
-            drained = watching => drained?,
-            _ = tokio::signal::ctrl_c() => {
-                let reason = format!("no longer watched; node {} goes on draining", self.node);
-                return Err(Failure::Unknown(reason));
-            }
-        };
+        let drained = drained(context, self.node, self.wait).await?;
         context.output.print(&drained, || {
             let DrainState { node, sessions, .. } = drained;
             format!("node {node} is drained, with {sessions} sessions left to fetch\n")
         })
     }
+}
 
-    async fn watch(&self, context: &CtlContext) -> Result<DrainState, Failure> {
-        let given_up = Instant::now() + self.wait;
-        let mut seen = None;
-        loop {
-            // A node that asks for the overview may drain or stop meanwhile: the next look may succeed.
-            if let Ok(view) = context.client.get::<OverviewView>(OverviewView::PATH).await {
-                let state = view
-                    .nodes
-                    .iter()
-                    .find(|node| node.id == self.node)
-                    .map(DrainState::of);
-                let state = state.ok_or_else(|| {
-                    Failure::Refused(format!("the cluster has no node {} any more", self.node))
-                })?;
-                match state.state.as_str() {
-                    "drained" => return Ok(state),
-                    "serving" => {
-                        let reason = format!("node {} serves: its drain was ended", self.node);
-                        return Err(Failure::Refused(reason));
-                    }
-                    _ => {}
-                }
-                if seen.as_ref() != Some(&state) {
-                    let DrainState { shards, sessions, .. } = state;
-                    eprintln!("{}: {shards} shards and {sessions} sessions left", state.state);
-                    seen = Some(state);
-                }
-            }
-            if Instant::now() > given_up {
-                let reason = format!("node {} goes on draining", self.node);
-                return Err(Failure::Unknown(reason));
-            }
-            tokio::time::sleep(PAUSE).await;
+/// Orders a drain, and waits until the node is drained.
+pub(super) async fn drained(context: &CtlContext, node: u64, wait: Duration) -> Result<DrainState, Failure> {
+    let path = format!("/v1/admin/nodes/{node}/drain");
+    context.client.change(Method::POST, &path, None).await?;
+    let watch = Progress::new(wait, format!("node {node} goes on draining"));
+    watch.until(context, |view| look(view, node)).await
+}
+
+/// Looks how far a node has drained.
+fn look(view: &OverviewView, node: u64) -> Result<Look<DrainState>, Failure> {
+    let member = view.nodes.iter().find(|member| member.id == node);
+    let state = member
+        .map(DrainState::of)
+        .ok_or_else(|| Failure::Refused(format!("the cluster has no node {node} any more")))?;
+    match state.state.as_str() {
+        "drained" => Ok(Look::Done(state)),
+        "serving" => Err(Failure::Refused(format!(
+            "node {node} serves: its drain was ended"
+        ))),
+        _ => {
+            let DrainState {
+                state,
+                shards,
+                sessions,
+                ..
+            } = state;
+            Ok(Look::Waits(format!(
+                "{state}: {shards} shards and {sessions} sessions left"
+            )))
         }
     }
 }
@@ -152,6 +138,13 @@ mod tests {
         let state = DrainState::of(&view.nodes[0]);
         let expected = r#"{"v":1,"node":1,"state":"draining","shards":2,"sessions":15}"#;
         assert_eq!(versioned(&state), expected);
+        assert!(
+            matches!(look(&view, 1), Ok(Look::Waits(text)) if text == "draining: 2 shards and 15 sessions left")
+        );
+        assert!(look(&view, 2).is_err(), "it serves");
+        assert!(look(&view, 9).is_err(), "it is no member");
+        view.nodes[0].report.as_mut().unwrap().state = "drained".to_owned();
+        assert!(matches!(look(&view, 1), Ok(Look::Done(_))));
         assert_eq!(versioned(&ResumedNode { node: 1 }), r#"{"v":1,"node":1}"#);
     }
 }

@@ -12,15 +12,21 @@ mod client;
 mod drain;
 mod events;
 mod failure;
+mod join;
 mod key;
+mod leave;
 mod nodes;
 mod output;
+mod owners;
+mod progress;
+mod rolling_restart;
 mod sessions;
 mod shards;
 mod status;
 mod token;
 mod user;
 mod view;
+mod whole;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -87,8 +93,22 @@ enum CtlCommand {
     CanStop(can_stop::CanStop),
     /// Drains a node: its shards and sessions move to other nodes.
     Drain(drain::Drain),
-    /// Ends the drain of a node.
+    /// Ends the drain of a node, or its leaving.
     Resume(drain::Resume),
+    /// Prints what a new node needs, and waits until it holds its share.
+    Join(join::Join),
+    /// Removes a node for good without a loss: its shards, sessions and replicas move to other nodes first.
+    Leave(leave::Leave),
+    /// Lets a new node take the place of a dead one.
+    Replace(leave::Replace),
+    /// Removes a node for good that does not answer any more.
+    Forget(leave::Forget),
+    /// Moves a shard to a node with a replica of it.
+    Move(owners::Move),
+    /// Returns all shards to the owners that the placement prefers.
+    Rebalance(owners::Rebalance),
+    /// Restarts the nodes one after the other, each only while nothing is missing.
+    RollingRestart(rolling_restart::RollingRestart),
     /// Manages the API keys of back ends.
     Key(key::Key),
     /// Lists the changes by operators and back ends: the audit log.
@@ -142,6 +162,13 @@ impl CtlCommand {
             CtlCommand::CanStop(can_stop) => can_stop.run(&context).await,
             CtlCommand::Drain(drain) => drain.run(&context).await,
             CtlCommand::Resume(resume) => resume.run(&context).await,
+            CtlCommand::Join(join) => join.run(&context).await,
+            CtlCommand::Leave(leave) => leave.run(&context).await,
+            CtlCommand::Replace(replace) => replace.run(&context).await,
+            CtlCommand::Forget(forget) => forget.run(&context).await,
+            CtlCommand::Move(shard) => shard.run(&context).await,
+            CtlCommand::Rebalance(rebalance) => rebalance.run(&context).await,
+            CtlCommand::RollingRestart(restart) => restart.run(&context).await,
             CtlCommand::Key(key) => key.run(&context).await,
             CtlCommand::Events(events) => events.run(&context).await,
             CtlCommand::Sessions(sessions) => sessions.run(&context).await,

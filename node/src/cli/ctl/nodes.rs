@@ -48,7 +48,7 @@ pub(super) fn table(nodes: &[NodeView]) -> String {
         table.row([
             node.id.to_string(),
             node.addr.clone(),
-            node.state().to_owned(),
+            node.state_and_duty(),
             or_dash(report.map(|report| &report.version)),
             or_dash(report.map(|report| duration(report.uptime_ms))),
             node.owned.to_string(),

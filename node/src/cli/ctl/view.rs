@@ -11,6 +11,8 @@ const META: u16 = u16::MAX;
 pub(super) struct OverviewView {
     pub(super) node: u64,
     pub(super) cluster: String,
+    #[serde(default, skip_serializing)]
+    pub(super) map_version: u64,
     pub(super) feature_level: u32,
     pub(super) replication: usize,
     pub(super) nodes: Vec<NodeView>,
@@ -24,6 +26,9 @@ pub(super) struct NodeView {
     pub(super) id: u64,
     pub(super) addr: String,
     pub(super) zone: String,
+    /// `replicas`, `gateway` or `leaving`.
+    #[serde(default = "usual_duty", skip_serializing_if = "is_usual_duty")]
+    pub(super) duty: String,
     /// True without an answer within the time of the overview.
     pub(super) silent: bool,
     pub(super) owned: u64,
@@ -54,6 +59,8 @@ pub(super) struct ReportView {
 pub(super) struct ShardView {
     pub(super) shard: u16,
     pub(super) owner: Option<u64>,
+    #[serde(default, skip_serializing)]
+    pub(super) preferred: Option<u64>,
     pub(super) epoch: u64,
     pub(super) replicas: Vec<ReplicaView>,
 }
@@ -68,6 +75,15 @@ pub(super) struct ReplicaView {
     pub(super) voter: Option<bool>,
 }
 
+/// Returns the duty of a node without another one, which nodes of older versions do not show.
+fn usual_duty() -> String {
+    "replicas".to_owned()
+}
+
+fn is_usual_duty(duty: &str) -> bool {
+    duty == "replicas"
+}
+
 // === impl OverviewView, NodeView, ShardView ===
 
 impl OverviewView {
@@ -76,7 +92,8 @@ impl OverviewView {
 
     /// Returns the number of replicas that each group should have.
     pub(super) fn wanted_replicas(&self) -> usize {
-        self.replication.min(self.nodes.len())
+        let holders = self.nodes.iter().filter(|node| is_usual_duty(&node.duty));
+        self.replication.min(holders.count())
     }
 
     /// Returns all shards, and the meta group.
@@ -86,6 +103,19 @@ impl OverviewView {
 }
 
 impl NodeView {
+    /// Returns whether the node gives its replicas to others, to be removed.
+    pub(super) fn leaves(&self) -> bool {
+        self.duty == "leaving"
+    }
+
+    /// Returns the state of the node, with its duty unless that is the usual one.
+    pub(super) fn state_and_duty(&self) -> String {
+        match &self.duty {
+            duty if is_usual_duty(duty) => self.state().to_owned(),
+            duty => format!("{}, {duty}", self.state()),
+        }
+    }
+
     /// Returns the state of the node in one word.
     pub(super) fn state(&self) -> &str {
         match &self.report {
@@ -145,6 +175,7 @@ pub(super) mod tests {
             id,
             addr: format!("10.0.0.{id}:9080"),
             zone: String::new(),
+            duty: "replicas".to_owned(),
             silent: false,
             owned: if id == 1 { 2 } else { 1 },
             report: Some(report.clone()),
@@ -159,12 +190,14 @@ pub(super) mod tests {
         let shard = |shard: u16, owner: u64| ShardView {
             shard,
             owner: Some(owner),
+            preferred: Some(owner),
             epoch: 7,
             replicas: (1..=3).map(|node| replica(node, owner)).collect(),
         };
         OverviewView {
             node: 1,
             cluster: "f5e62b3f67b8a9d9".to_owned(),
+            map_version: 3,
             feature_level: 1,
             replication: 3,
             nodes: (1..=3).map(node).collect(),

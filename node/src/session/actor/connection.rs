@@ -44,7 +44,7 @@ impl Session {
         }
         let now = Instant::now();
         // Pending responses are sent first: their commands may be committed already.
-        match self.worker.order() {
+        match self.worker.order_for(self.tag) {
             NodeState::Serve | NodeState::HandOver => {}
             NodeState::Drain => self.leave(CloseCode::Draining),
             NodeState::Isolated => self.leave(CloseCode::Isolated),
@@ -247,7 +247,10 @@ impl Session {
         if self.link.outbox(|outbox| outbox.lost()) {
             return self.terminate(ctx, NotResumed::Gap);
         }
-        if matches!(self.worker.order(), NodeState::Drain | NodeState::Isolated) {
+        if matches!(
+            self.worker.order_for(self.tag),
+            NodeState::Drain | NodeState::Isolated
+        ) {
             return self.end_fetch();
         }
         if self.delivery.is_report_due(Instant::now()) {

@@ -21,6 +21,8 @@ export interface ClusterNode {
   id: number;
   addr: string;
   zone: string;
+  /** `replicas`, `gateway` or `leaving`. */
+  duty: string;
   /** True without an answer within the time of the overview. */
   silent: boolean;
   alive: boolean;

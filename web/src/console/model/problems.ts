@@ -31,7 +31,7 @@ export interface Problem {
 
 /** Returns the problems of a cluster, the critical ones first. */
 export function problemsOf(overview: Overview): Problem[] {
-  const wanted = Math.min(overview.replication, overview.nodes.length);
+  const wanted = Math.min(overview.replication, overview.nodes.filter((node) => node.duty === "replicas").length);
   const found = [...groups(overview).flatMap((group) => ofGroup(group, wanted)), ...overview.nodes.flatMap(ofNode)];
   const versions = [...new Set(overview.nodes.flatMap((node) => node.report?.version ?? []))].sort();
   if (versions.length > 1) found.push({ severity: "warning", what: "versions_differ", versions });

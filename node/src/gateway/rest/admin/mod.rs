@@ -7,6 +7,7 @@
 mod backups;
 mod events;
 mod keys;
+mod membership;
 mod nodes;
 mod sessions;
 mod users;
@@ -15,6 +16,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 pub(super) fn routes(config: &mut ServiceConfig) {
     nodes::routes(config);
+    membership::routes(config);
     sessions::routes(config);
     users::routes(config);
     keys::routes(config);

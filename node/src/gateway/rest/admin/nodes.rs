@@ -62,7 +62,8 @@ async fn drain_node(
     order(&operator, "nodes.drain", *node, &admin, DrainOrder::Drain).await
 }
 
-/// Ends the drain of a node: it accepts sessions and shards again. A node that does not drain is left as it is.
+/// Ends the drain of a node, or its leaving: it accepts sessions, shards and replicas again. A node that does neither is
+/// left as it is.
 #[utoipa::path(tag = ApiTag::OPERATION, params(("id" = u64, Path, description = "The id of the node.")), responses(
     (status = 202, description = "The node serves again."), ChangeErrors
 ))]
