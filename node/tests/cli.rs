@@ -91,6 +91,77 @@ fn a_bad_configuration_is_refused_with_every_key_that_is_wrong() {
     }
 }
 
+/// The end of a pipe that nobody reads.
+fn unread() -> Stdio {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    writer.into()
+}
+
+#[test]
+fn a_reader_that_has_enough_is_no_failure() {
+    for command in [
+        ["--help"].as_slice(),
+        &["config"],
+        &["schema", "openapi"],
+        &["completions", "bash"],
+    ] {
+        let output = rookery().args(command).stdout(unread()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{command:?}: {output:?}");
+        assert_eq!(stderr(&output), "", "{command:?}");
+        let full = std::fs::File::options().write(true).open("/dev/full");
+        let output = rookery().args(command).stdout(full.unwrap()).output().unwrap();
+        // clap prints the help by itself.
+        if command != ["--help"] {
+            assert_eq!(output.status.code(), Some(1), "{command:?}: {output:?}");
+            assert!(
+                stderr(&output).contains("rookery: standard output: "),
+                "{output:?}"
+            );
+        }
+    }
+    let url = format!("http://127.0.0.1:{}", ports(1));
+    let absent = rookery()
+        .args(["ctl", "nodes", "--url", &url])
+        .stderr(unread())
+        .output();
+    assert_eq!(absent.unwrap().status.code(), Some(3));
+
+    // A node goes on, and what asks it ends with the code of the answer.
+    let (dir, http) = (tempfile::tempdir().unwrap(), format!("127.0.0.1:{}", ports(1)));
+    let node = rookery()
+        .args(["dev", "--http", &http, "--set", "telemetry.log=debug", "--data"])
+        .arg(dir.path())
+        .stdout(unread())
+        .stderr(unread())
+        .spawn();
+    let mut node = ProcessGuard(node.unwrap());
+    eventually("the node is ready", || {
+        get(&http, "/readyz").filter(|(code, _)| *code == 200)
+    });
+    let url = format!("http://{http}");
+    for command in [["ctl", "nodes", "-o", "json"].as_slice(), &["ctl", "status"]] {
+        let asked = rookery()
+            .args(command)
+            .args(["--url", &url])
+            .stdout(unread())
+            .output();
+        let asked = asked.unwrap();
+        assert_eq!((asked.status.code(), stderr(&asked)), (Some(0), String::new()));
+    }
+    // The keyboard stays open: the client ends because nobody sees what it prints.
+    let chat = rookery()
+        .args(["chat", "--user", "alice", "--url", &format!("ws://{http}")])
+        .stdin(Stdio::piped())
+        .stdout(unread())
+        .spawn();
+    let mut chat = ProcessGuard(chat.unwrap());
+    let ended = eventually("the client ends", || chat.0.try_wait().unwrap());
+    assert_eq!(ended.code(), Some(0));
+    signal(node.0.id(), "-TERM");
+    assert!(node.0.wait().unwrap().success());
+}
+
 #[test]
 fn a_check_ends_with_the_code_of_its_result() {
     let dir = tempfile::tempdir().unwrap();

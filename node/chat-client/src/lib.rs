@@ -12,6 +12,8 @@ mod nodes;
 mod typed;
 mod words;
 
+use std::fmt;
+use std::io::{self, Write as _};
 use std::time::Duration;
 
 use clap::Args;
@@ -86,10 +88,7 @@ impl ChatArgs {
                     model.connected(node.authority());
                     converse(socket, &mut model, &mut keyboard, &mut attempt).await
                 }
-                Err(why) => {
-                    println!("! {why}");
-                    ConnectionEnd::Again(None)
-                }
+                Err(why) => ended(format_args!("! {why}")),
             };
             match end {
                 ConnectionEnd::Quit => return Ok(()),
@@ -98,12 +97,12 @@ impl ChatArgs {
                     let pause = pause.unwrap_or_else(|| jitter(attempt));
                     attempt += 1;
                     nodes.advance();
-                    println!(
+                    let line = format!(
                         "! not connected; trying {} in {:.1} s",
                         nodes.current().authority(),
                         pause.as_secs_f64()
                     );
-                    if wait(pause, &mut model, &mut keyboard).await {
+                    if !print(line)? || wait(pause, &mut model, &mut keyboard).await? {
                         return Ok(());
                     }
                 }
@@ -157,15 +156,11 @@ async fn converse(
                     Vec::new()
                 }
                 Some(Err(tungstenite::Error::ConnectionClosed)) | None => return ConnectionEnd::Again(None),
-                Some(Err(error)) => {
-                    println!("! {error}");
-                    return ConnectionEnd::Again(None);
-                }
+                Some(Err(error)) => return ended(format_args!("! {error}")),
             },
             // A node that lost its power or its network closes nothing.
             () = tokio::time::sleep_until(received + model.receive_timeout()) => {
-                println!("! no sign of the node");
-                return ConnectionEnd::Again(None);
+                return ended("! no sign of the node");
             }
             line = keyboard.next_line() => match line {
                 Ok(Some(line)) => model.line(&line),
@@ -180,7 +175,11 @@ async fn converse(
         };
         for act in acts {
             match act {
-                ClientAction::Print(line) => println!("{line}"),
+                ClientAction::Print(line) => match print(line) {
+                    Ok(true) => {}
+                    Ok(false) => return ConnectionEnd::Quit,
+                    Err(why) => return ConnectionEnd::Stop(why),
+                },
                 ClientAction::Retry(pause) => retry = Some(tokio::time::Instant::now() + pause),
                 ClientAction::Quit => {
                     // Best effort: the server also detects the end of the TCP connection.
@@ -199,23 +198,42 @@ async fn converse(
 }
 
 /// Waits for the pause while processing keyboard input. Returns `true` if the person quits.
-async fn wait(pause: Duration, model: &mut ChatModel, keyboard: &mut Keyboard) -> bool {
+async fn wait(pause: Duration, model: &mut ChatModel, keyboard: &mut Keyboard) -> Result<bool, String> {
     let over = tokio::time::sleep(pause);
     tokio::pin!(over);
     loop {
         let line = tokio::select! {
-            () = &mut over => return false,
+            () = &mut over => return Ok(false),
             line = keyboard.next_line() => line,
         };
-        let Ok(Some(line)) = line else { return true };
+        let Ok(Some(line)) = line else { return Ok(true) };
         for act in model.line(&line) {
             match act {
-                ClientAction::Print(line) => println!("{line}"),
-                ClientAction::Quit => return true,
+                ClientAction::Print(line) if print(&line)? => {}
+                ClientAction::Print(_) | ClientAction::Quit => return Ok(true),
                 // Changes stay in the model and are sent after the next connect. Queries are dropped.
                 ClientAction::Send(_) | ClientAction::Retry(_) => {}
             }
         }
+    }
+}
+
+/// Prints a line. Returns `false` if its reader has closed the pipe: without an output there is nothing to go on for.
+fn print(line: impl fmt::Display) -> Result<bool, String> {
+    let mut stdout = io::stdout().lock();
+    match writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(format!("standard output: {error}")),
+    }
+}
+
+/// Prints why a connection has ended, and returns what follows.
+fn ended(line: impl fmt::Display) -> ConnectionEnd {
+    match print(line) {
+        Ok(true) => ConnectionEnd::Again(None),
+        Ok(false) => ConnectionEnd::Quit,
+        Err(why) => ConnectionEnd::Stop(why),
     }
 }
 

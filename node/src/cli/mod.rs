@@ -1,5 +1,9 @@
 //! Command line of the `rookery` program.
 
+// First, for its macros.
+#[macro_use]
+mod stdio;
+
 mod audit;
 mod backup;
 mod banner;
@@ -128,10 +132,16 @@ impl Cli {
                 print!("{}", crate::config::example());
                 Ok(())
             }
-            Command::Schema(schema) => schema.print().map_err(Error::Io),
+            Command::Schema(schema) => {
+                schema.print();
+                Ok(())
+            }
             // With exit codes of its own.
             Command::Ctl(ctl) => return ctl.run().await,
-            Command::Completions(completions) => completions.print::<Cli>().map_err(Error::Io),
+            Command::Completions(completions) => {
+                completions.print::<Cli>();
+                Ok(())
+            }
             Command::Man(man) => man.write::<Cli>().map_err(Error::Io),
             Command::Certs(certs) => certs.run(),
             Command::Audit(audit) => audit.run().await,

@@ -1,7 +1,5 @@
 //! `rookery schema`: the descriptions of the interface, without a running node.
 
-use std::io::{self, Write as _};
-
 use clap::{Args, ValueEnum};
 
 use crate::gateway::{asyncapi_description, openapi_description};
@@ -25,15 +23,12 @@ enum SchemaKind {
 // === impl Schema ===
 
 impl Schema {
-    pub(super) fn print(&self) -> io::Result<()> {
+    pub(super) fn print(&self) {
         let description = match self.kind {
             SchemaKind::Openapi => openapi_description(),
             SchemaKind::Asyncapi => asyncapi_description(),
         };
-        // A `Value` prints as JSON; `#` adds line breaks. A reader that has enough closes the pipe, which is no failure.
-        match writeln!(io::stdout(), "{description:#}") {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
-            _ => Ok(()),
-        }
+        // A `Value` prints as JSON; `#` adds line breaks.
+        println!("{description:#}");
     }
 }

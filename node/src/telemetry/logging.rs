@@ -16,7 +16,9 @@ pub fn init(settings: &TelemetryConfig) {
     let filter = EnvFilter::new(format!("{QUIET},{}", settings.log));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(std::io::stderr)
+        // Told on standard error, by a macro that panics if it is closed.
+        .log_internal_errors(false);
     let lines = lines.with_ansi(std::io::stderr().is_terminal());
     let _already_started = match settings.format {
         Format::Text => lines.with_target(false).try_init(),
