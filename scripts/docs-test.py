@@ -33,7 +33,7 @@ from pathlib import Path
 
 ROOT = Path.cwd()
 # Pages whose blocks run in the folders of others: the servers and variables of the first stay for the rest.
-RECIPES = ["docs/add-chat.md", *(f"docs/recipes/{name}/README.md" for name in ("node", "python", "go", "rust"))]
+RECIPES = ["docs/add-chat.md", *(f"docs/recipes/{name}/README.md" for name in ("node", "react", "python", "go", "rust"))]
 # Blocks that another script executes or compiles, beside what they need.
 ELSEWHERE = {
     ("docs/socketio.md", "python"): "scripts/clients.sh",
@@ -346,11 +346,12 @@ def new_shell(page):
 
 SCRATCH = Path(os.environ["KEEP"]).resolve() if "KEEP" in os.environ else Path(tempfile.mkdtemp())
 SCRATCH.mkdir(exist_ok=True)
-# The package of the TypeScript client and its socket for Node, as `npm install` would place them.
+# The package of the TypeScript client and what its pages use beside it, as `npm install` would place them.
 SDK = SCRATCH / "sdk"
 (SDK / "node_modules/@rookery").mkdir(parents=True)
 (SDK / "node_modules/@rookery/client").symlink_to(ROOT / "sdk")
-(SDK / "node_modules/ws").symlink_to(ROOT / "sdk/node_modules/ws")
+for name in (".bin", "ws", "react", "react-dom", "happy-dom"):
+    (SDK / "node_modules" / name).symlink_to(ROOT / "sdk/node_modules" / name)
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if not name.startswith(("ROOKERY_", "CHAT_"))},
     "PATH": ":".join([str(Path(sys.executable).parent), os.environ["BIN"], os.environ["RECIPES"], os.environ["PATH"]]),
