@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use jsonwebtoken::DecodingKey;
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, JwkSet};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk};
+use serde::Deserialize;
+use serde_json::Value;
 
 use super::Error;
 use crate::config;
@@ -17,6 +19,12 @@ pub(super) enum VerificationKeys {
     None,
     One(DecodingKey),
     Named(HashMap<String, DecodingKey>),
+}
+
+/// JWKS whose keys are read one by one: those that are not understood are skipped (RFC 7517, section 5).
+#[derive(Deserialize)]
+struct KeySet {
+    keys: Vec<Value>,
 }
 
 /// Format of a key file.
@@ -74,10 +82,13 @@ impl VerificationKeys {
     }
 
     fn jwks(algorithm: config::Algorithm, json: &[u8]) -> Result<VerificationKeys, String> {
-        let set: JwkSet =
+        let set: KeySet =
             serde_json::from_slice(json).map_err(|error| format!("the JSON is no JWKS: {error}"))?;
         let mut named = HashMap::new();
-        for jwk in &set.keys {
+        for jwk in set.keys {
+            let Ok(jwk) = serde_json::from_value::<Jwk>(jwk) else {
+                continue;
+            };
             let fits = match (&jwk.algorithm, algorithm) {
                 (AlgorithmParameters::RSA(_), config::Algorithm::RS256) => true,
                 (AlgorithmParameters::OctetKeyPair(pair), config::Algorithm::EdDSA) => {
@@ -87,7 +98,7 @@ impl VerificationKeys {
             };
             // Keys for other algorithms are skipped: identity providers publish several in one set.
             if let (true, Some(kid)) = (fits, &jwk.common.key_id) {
-                let parsed = DecodingKey::from_jwk(jwk).map_err(|error| format!("key {kid}: {error}"))?;
+                let parsed = DecodingKey::from_jwk(&jwk).map_err(|error| format!("key {kid}: {error}"))?;
                 named.insert(kid.clone(), parsed);
             }
         }
@@ -125,6 +136,29 @@ impl KeyFormat {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Keys of other types, curves and algorithms, and one without what its type requires.
+    const OTHERS: &str = r#"{"kty":"AKP","kid":"pq","alg":"ML-DSA-44","pub":"AAAA"},
+        {"kty":"OKP","kid":"448","crv":"Ed448","x":"AAAA"},
+        {"kty":"OKP","kid":"new","crv":"Curve of 2030","x":"AAAA"},
+        {"kty":"EC","kid":"k1","crv":"secp256k1","x":"AAAA","y":"AAAA"},
+        {"kty":"RSA","kid":"half","n":"AAAA"},
+        {"kid":"nothing"}"#;
+    const ED25519: &str = r#"{"kty":"OKP","kid":"ours","use":"sig","alg":"EdDSA","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+
+    #[test]
+    fn a_key_of_an_unknown_kind_is_skipped() {
+        let of = |keys: &str| {
+            let json = format!(r#"{{"keys":[{keys}]}}"#);
+            VerificationKeys::jwks(config::Algorithm::EdDSA, json.as_bytes())
+        };
+        let Ok(VerificationKeys::Named(named)) = of(&format!("{OTHERS},{ED25519},{OTHERS}")) else {
+            panic!("the set has a key for EdDSA");
+        };
+        assert_eq!(named.keys().collect::<Vec<_>>(), ["ours"]);
+        let refused = of(OTHERS).err().unwrap();
+        assert_eq!(refused, "the JWKS has no key with a kid for EdDSA");
+    }
 
     #[test]
     fn key_file_is_recognized_by_its_content() {
