@@ -10,6 +10,8 @@ pub mod shutdown;
 
 mod certificates;
 mod error;
+mod listeners;
+mod member;
 mod parts;
 mod patience;
 mod service_manager;
@@ -20,17 +22,17 @@ mod upkeep;
 pub use error::Error;
 pub use service_manager::notify_service_manager;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use actix_web::dev::ServerHandle;
-use cluster::transport::{BindError, ClusterSecret, PeerTls, TcpTransport, TransportConfig};
-use cluster::{Cluster, ClusterClock};
+use cluster::Cluster;
 use storage::Store;
 use tokio::sync::oneshot;
 
 use self::certificates::Certificates;
-use self::patience::{Patience, is_address_held};
+use self::listeners::{bind, bind_protocols, listen};
+use self::member::{clock, open_store, start_cluster};
 use self::threads::{ActorRuntime, ClusterRuntime};
 use self::upkeep::{measure_space, tidy_up, watch_majority};
 use crate::admin::{NodeAdmin, NodeAdminDeps};
@@ -46,7 +48,6 @@ use crate::gateway::unauthenticated::UnauthenticatedConnections;
 use crate::service::ChatService;
 use crate::session::{AdmissionControl, RateLimits, SessionRegistry, UserRates};
 use crate::shard::WebhookTarget;
-use crate::state_machine::{ShardStateMachine, TABLES};
 use crate::telemetry::metrics::{MetricsRegistry, ServerMetrics};
 use crate::webhook;
 
@@ -263,86 +264,6 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     })
 }
 
-/// Binds the address of a setting. Waits for a predecessor that still holds it.
-async fn bind(setting: &'static str, address: &str) -> Result<(TcpListener, SocketAddr), Error> {
-    let mut patience = Patience::with(setting);
-    loop {
-        match server::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener))) {
-            Ok((addr, listener)) => return Ok((listener, addr)),
-            Err(error) if is_address_held(&error) && patience.goes_on(&error).await => {}
-            Err(source) => {
-                let address = address.to_owned();
-                return Err(Error::Gateway {
-                    setting,
-                    address,
-                    source,
-                });
-            }
-        }
-    }
-}
-
-/// Lets the listener of a setting accept connections.
-fn listen(setting: &'static str, listener: &TcpListener) -> Result<(), Error> {
-    server::listen(listener).map_err(|source| Error::Gateway {
-        setting,
-        address: listener
-            .local_addr()
-            .map_or_else(|_| String::new(), |addr| addr.to_string()),
-        source,
-    })
-}
-
-/// Binds the listeners of the protocols other than HTTP.
-async fn bind_protocols(config: &Config) -> Result<Vec<(server::ProtocolListener, SocketAddr)>, Error> {
-    let mut listeners = Vec::new();
-    if !config.mqtt.listen.is_empty() {
-        let (listener, addr) = bind("mqtt.listen", &config.mqtt.listen).await?;
-        let listener = server::ProtocolListener {
-            setting: "mqtt.listen",
-            protocol: mqtt_protocol(config),
-            listener,
-        };
-        listeners.push((listener, addr));
-    }
-    #[cfg(feature = "conformance")]
-    if !config.tuning.line_echo_listen.is_empty() {
-        let (listener, addr) = bind("tuning.line_echo_listen", &config.tuning.line_echo_listen).await?;
-        let listener = server::ProtocolListener {
-            setting: "tuning.line_echo_listen",
-            protocol: server::StreamProtocol::LineEcho,
-            listener,
-        };
-        listeners.push((listener, addr));
-    }
-    #[cfg(not(feature = "conformance"))]
-    if !config.tuning.line_echo_listen.is_empty() {
-        tracing::warn!("this build has no line echo");
-    }
-    Ok(listeners)
-}
-
-/// Returns the protocol of the MQTT listener: the chat, or the topic tree on which the suites for brokers run.
-fn mqtt_protocol(config: &Config) -> server::StreamProtocol {
-    #[cfg(feature = "conformance")]
-    if config.tuning.mqtt_free_topics && config.auth.dev_tokens {
-        return server::StreamProtocol::MqttTopics;
-    }
-    if config.tuning.mqtt_free_topics {
-        tracing::warn!("this node has no free topics of MQTT");
-    }
-    server::StreamProtocol::Mqtt
-}
-
-/// Returns the machine's clock, or a test's clock that may be wrong on purpose.
-fn clock() -> ClusterClock {
-    #[cfg(feature = "clock-file")]
-    if let Some(path) = std::env::var_os("ROOKERY_CLOCK_FILE") {
-        return ClusterClock::new(cluster::clock::FileWallClock::new(path));
-    }
-    ClusterClock::system()
-}
-
 /// Divides the limit of open files between clients and storage.
 fn divide_files(config: &Config) -> Result<FileLimit, Error> {
     // A system that reports no limit is treated as unlimited.
@@ -357,78 +278,6 @@ fn divide_files(config: &Config) -> Result<FileLimit, Error> {
         );
     }
     Ok(budget)
-}
-
-async fn open_store(config: &Config, budget: FileLimit) -> Result<Store, Error> {
-    let settings = storage::Config {
-        open_files: budget.tables,
-        ..storage::Config::from(&config.storage)
-    };
-    let mut patience = Patience::with("storage.dir");
-    loop {
-        let (settings, dir) = (settings.clone(), config.storage.dir.clone());
-        // Blocking: recovery of the write-ahead log would stall the runtime.
-        match tokio::task::spawn_blocking(move || Store::open(TABLES, &settings)).await {
-            Ok(Ok(store)) => return Ok(store),
-            Ok(Err(error @ storage::Error::Locked { .. })) if patience.goes_on(&error).await => {}
-            Ok(Err(source)) => return Err(Error::Storage { dir, source }),
-            Err(_) => return Err(Error::Ended("storage")),
-        }
-    }
-}
-
-async fn start_cluster(
-    config: &Config,
-    raft: &ClusterRuntime,
-    store: &Store,
-    service: &ChatService,
-    (clock, tls): (ClusterClock, Option<PeerTls>),
-) -> Result<(Cluster, cluster::transport::Metrics), Error> {
-    let mut member = cluster::Config {
-        clock,
-        ..cluster::Config::from(config)
-    };
-    let listen = config.cluster.listen.clone();
-    let transport_config = TransportConfig {
-        listen: listen.clone(),
-        secret: ClusterSecret::from(config.cluster.secret.0.as_str()),
-        tls,
-        ..TransportConfig::default()
-    };
-    let (store, service) = (store.clone(), service.service());
-    let advertises = !config.cluster.advertise.is_empty();
-    // Spawned on the cluster's runtime: tasks of the transport must not run on the thread that starts the node.
-    let started = raft.handle().spawn(async move {
-        let mut patience = Patience::with("cluster.listen");
-        let transport = loop {
-            match TcpTransport::bind(transport_config.clone()).await {
-                Ok(transport) => break transport,
-                Err(error @ BindError::Listen { .. })
-                    if is_held(&error) && patience.goes_on(&error).await => {}
-                Err(error) => {
-                    let reason = error.to_string();
-                    return Err(Error::Transport { listen, reason });
-                }
-            }
-        };
-        if !advertises {
-            // The bound address, since port 0 lets the system choose one; also for a node that is its own seed.
-            member.advertise = transport.local_addr().to_string();
-            for seed in member.seeds.iter_mut().filter(|seed| **seed == listen) {
-                seed.clone_from(&member.advertise);
-            }
-        }
-        let metrics = transport.metrics().clone();
-        let machine = Arc::new(ShardStateMachine);
-        let cluster = Cluster::start(member, store, Arc::new(transport), machine, service).await?;
-        Ok((cluster, metrics))
-    });
-    started.await.map_err(|_| Error::Ended("cluster member"))?
-}
-
-/// Returns whether the address for other nodes is in use, most likely by the previous process.
-fn is_held(error: &BindError) -> bool {
-    matches!(error, BindError::Listen { source, .. } if is_address_held(source))
 }
 
 // === impl Running ===

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 use super::delivery::{Framing, OutboundQueue, WriteChunk};
 use super::gateway_link::{ConfirmationEffect, ConversationSelection, GatewayLink, GatewayStateTooLarge};
+use super::wake_up::WakeUp;
 
 /// Time without an event after which a ping asks the client to confirm the last one.
 pub(super) const CONFIRM_AFTER: Duration = Duration::from_secs(1);
@@ -30,10 +31,7 @@ pub struct ConnectionHandle {
     last_received: Cell<Instant>,
     /// True while the session pauses the reader; the client's silence does not count then.
     held: Cell<bool>,
-    /// Deadline of the session's next timer.
-    due: Cell<Instant>,
-    check_requested: Cell<bool>,
-    session: RefCell<Option<Waker>>,
+    session: WakeUp,
     /// Set while the session waits for the client to read; a drained queue then wakes the session.
     wants_room: Cell<bool>,
     /// Reader that waits for the client to read.
@@ -73,9 +71,7 @@ impl ConnectionHandle {
             ponged: Cell::new(0),
             last_received: Cell::new(now),
             held: Cell::new(false),
-            due: Cell::new(now),
-            check_requested: Cell::new(false),
-            session: RefCell::new(None),
+            session: WakeUp::at(now),
             wants_room: Cell::new(false),
             reader: RefCell::default(),
             closed: Cell::new(false),
@@ -117,7 +113,7 @@ impl ConnectionHandle {
             let now = Instant::now();
             self.unconfirmed_at.set(Some(now));
             // The session's deadline was set before this event.
-            self.due.set(self.due.get().min(now + CONFIRM_AFTER));
+            self.session.not_after(now + CONFIRM_AFTER);
         }
         // Only for a session that paused because of this queue: others need no wake-up per chunk.
         if self.wants_room.get() && !is_behind {
@@ -174,7 +170,7 @@ impl ConnectionHandle {
         match self.gateway.confirm(n) {
             ConfirmationEffect::None => {}
             ConfirmationEffect::First => self.request_check(),
-            ConfirmationEffect::Unread(since) => self.due.set(self.due.get().min(since + patience)),
+            ConfirmationEffect::Unread(since) => self.session.not_after(since + patience),
         }
     }
 
@@ -334,7 +330,7 @@ impl ConnectionHandle {
 
     /// Sets the deadline of the session's next timer.
     pub fn set_due(&self, at: Instant) {
-        self.due.set(at);
+        self.session.set_due(at);
     }
 
     /// Closes the connection: a close frame behind the queued output, and the end of the socket after `patience`.
@@ -375,15 +371,12 @@ impl ConnectionHandle {
 
     /// Wakes the session if its deadline has passed.
     pub fn tick(&self, now: Instant) {
-        if self.due.get() <= now {
-            self.request_check();
-        }
+        self.session.tick(now);
     }
 
     /// Makes the session check its timers, flags and backlog once.
     pub fn request_check(&self) {
-        self.check_requested.set(true);
-        self.wake();
+        self.session.request_check();
     }
 
     fn wake_reader(&self) {
@@ -394,18 +387,12 @@ impl ConnectionHandle {
 
     /// Wakes the session's task.
     pub(super) fn wake(&self) {
-        if let Some(waker) = self.session.borrow_mut().take() {
-            waker.wake();
-        }
+        self.session.wake();
     }
 
     /// Returns true if a check was requested since the last call. Otherwise `cx` is woken at the next request.
     pub(super) fn poll_wake(&self, cx: &mut Context<'_>) -> bool {
-        let mut waker = self.session.borrow_mut();
-        if waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
-            *waker = Some(cx.waker().clone());
-        }
-        self.check_requested.replace(false)
+        self.session.poll(cx)
     }
 }
 

@@ -50,6 +50,7 @@ mod connection_handle;
 mod gateway_link;
 mod pending_futures;
 mod registry;
+mod wake_up;
 mod worker_context;
 
 pub(crate) use actor::CLOSE_TIMEOUT;

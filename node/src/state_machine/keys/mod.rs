@@ -44,14 +44,26 @@
 //! ```
 //! Numbers are big-endian. Ids contain no byte below 16 (a cid may, and comes last). So no key is a prefix of another
 //! conversation's key, and the kinds of rows that share a table are disjoint ranges. A login key is that of
-//! [`LoginKey::bytes`], a code, a family and a device token are 16 bytes, the id of an API key is 10; the name of a device
+//! [`LoginKey::bytes`](super::login::LoginKey::bytes), a code, a family and a device token are 16 bytes, the id of an API key is 10; the name of a device
 //! may hold any text.
+
+mod login;
+mod user_index;
+
+pub(super) use self::login::{
+    AUDIT_HEAD, KEYRING, all_device_cursors, api_key, api_key_id, api_keys, audit_entries_before,
+    audit_entry, audit_nonce, audit_seq, device_cursors, device_cursors_user, device_token, device_token_id,
+    device_tokens, expiring_login_row, is_device_cursors, is_key_material, login_code, login_count,
+    login_expiries_until, login_expiry, token_families, token_family, token_family_id,
+};
+pub(super) use self::user_index::{
+    KeyKind, access, added, added_by, added_by_anybody, added_by_one, block, erasable, erased, erasure,
+    index, order, ordered, orders, profile, running_erasure, running_erasure_id, running_erasures, seen,
+    user_parts, wishes,
+};
 
 use protocol::{ClientMessageId, ConversationId, Role, UserId};
 
-use super::api_keys::ApiKeyId;
-use super::erasure::ErasureId;
-use super::login::{LoginCodeId, LoginKey, TokenFamilyId};
 use super::outcome::OutboxId;
 
 /// Kinds of rows of a table: the byte behind the first part of a key.
@@ -63,14 +75,6 @@ const FIFTH: u8 = 4;
 const SIXTH: u8 = 5;
 const SEVENTH: u8 = 6;
 const EIGHTH: u8 = 7;
-const WISHES: u8 = 8;
-const ADDED: u8 = 9;
-const ACCESS: u8 = 10;
-const PROFILE: u8 = 11;
-const ERASED: u8 = 12;
-/// Kinds of rows of the audit log in the table of logins.
-const AUDIT: u8 = 9;
-const AUDIT_NONCE: u8 = 10;
 
 /// Returns a key of two parts of the first kind.
 pub(super) fn pair(first: &str, second: &str) -> Vec<u8> {
@@ -153,35 +157,6 @@ pub(super) fn dedup(scope: &[u8], cid: &ClientMessageId) -> Vec<u8> {
     key
 }
 
-/// Returns the key of a user's row for a conversation.
-pub(super) fn index(user: &UserId, conv: &ConversationId) -> Vec<u8> {
-    pair(user.as_str(), conv.as_str())
-}
-
-/// Returns the key of a user's conversation by time. The time is inverted, so the latest sorts first.
-pub(super) fn order(user: &UserId, ms: u64, conv: &ConversationId) -> Vec<u8> {
-    let mut key = joined(user.as_str(), FIFTH, "");
-    key.extend_from_slice(&(!ms).to_be_bytes());
-    key.extend_from_slice(conv.as_str().as_bytes());
-    key
-}
-
-/// Returns the range of a user's keys of [`order`].
-pub(super) fn orders(user: &UserId) -> (Vec<u8>, Vec<u8>) {
-    (
-        joined(user.as_str(), FIFTH, ""),
-        [user.as_str().as_bytes(), &[FIFTH + 1]].concat(),
-    )
-}
-
-/// Returns the time and the conversation in a key of [`order`].
-pub(super) fn ordered(user: &UserId, key: &[u8]) -> Option<(u64, ConversationId)> {
-    let rest = key.get(user.as_str().len() + 1..)?;
-    let (ms, conv) = rest.split_first_chunk::<8>()?;
-    let conv = ConversationId::parse(std::str::from_utf8(conv).ok()?).ok()?;
-    Some((!u64::from_be_bytes(*ms), conv))
-}
-
 /// Returns the key of an outbox entry.
 pub(super) fn outbox(id: OutboxId) -> Vec<u8> {
     [&[FIRST], &id.key()[..]].concat()
@@ -230,89 +205,6 @@ pub(super) fn ban(conv: &ConversationId, user: &UserId) -> Vec<u8> {
     joined(conv.as_str(), SECOND, user.as_str())
 }
 
-/// Returns the key of a block.
-pub(super) fn block(user: &UserId, other: &UserId) -> Vec<u8> {
-    joined(user.as_str(), SECOND, other.as_str())
-}
-
-/// Returns the key of a user's last-seen time.
-pub(super) fn seen(user: &UserId) -> Vec<u8> {
-    joined(user.as_str(), THIRD, "")
-}
-
-/// Returns the key of a user's own settings that concern others.
-pub(super) fn wishes(user: &UserId) -> Vec<u8> {
-    joined(user.as_str(), WISHES, "")
-}
-
-/// Returns the key of a user's profile.
-pub(super) fn profile(user: &UserId) -> Vec<u8> {
-    joined(user.as_str(), PROFILE, "")
-}
-
-/// Returns the key of a counted addition of `user` by `by`.
-pub(super) fn added(user: &UserId, by: &UserId, conv: &ConversationId, cid: &ClientMessageId) -> Vec<u8> {
-    let key = added_by(user, by);
-    [&key[..], conv.as_str().as_bytes(), &[0], cid.as_str().as_bytes()].concat()
-}
-
-/// Returns the common prefix of the counted additions of `user` by `by`.
-pub(super) fn added_by(user: &UserId, by: &UserId) -> Vec<u8> {
-    joined(user.as_str(), ADDED, &format!("{by}\0"))
-}
-
-/// Returns the range of the counted additions of `user` by `by`.
-pub(super) fn added_by_one(user: &UserId, by: &UserId) -> (Vec<u8>, Vec<u8>) {
-    let start = added_by(user, by);
-    (start, joined(user.as_str(), ADDED, &format!("{by}\u{1}")))
-}
-
-/// Returns the range of the counted additions of `user` by anybody.
-pub(super) fn added_by_anybody(user: &UserId) -> (Vec<u8>, Vec<u8>) {
-    (
-        joined(user.as_str(), ADDED, ""),
-        joined(user.as_str(), ADDED + 1, ""),
-    )
-}
-
-/// Returns the key of the access of a user.
-pub(super) fn access(user: &UserId) -> Vec<u8> {
-    joined(user.as_str(), ACCESS, "")
-}
-
-/// Returns the key of the mark of an erased user.
-pub(super) fn erased(user: &UserId) -> Vec<u8> {
-    joined(user.as_str(), ERASED, "")
-}
-
-/// Returns the range of the rows of a user that an erasure removes, without the conversations.
-pub(super) fn erasable(user: &UserId) -> (Vec<u8>, Vec<u8>) {
-    (
-        joined(user.as_str(), SECOND, ""),
-        joined(user.as_str(), ACCESS, ""),
-    )
-}
-
-/// Returns the key of an erasure.
-pub(super) fn erasure(id: ErasureId) -> Vec<u8> {
-    [&[FIRST], &id.0[..]].concat()
-}
-
-/// Returns the key of an erasure that is under way.
-pub(super) fn running_erasure(id: ErasureId) -> Vec<u8> {
-    [&[SECOND], &id.0[..]].concat()
-}
-
-/// Returns the range of the keys of [`running_erasure`].
-pub(super) fn running_erasures() -> ([u8; 1], [u8; 1]) {
-    ([SECOND], [THIRD])
-}
-
-/// Returns the id in a key of [`running_erasure`].
-pub(super) fn running_erasure_id(key: &[u8]) -> Option<ErasureId> {
-    Some(ErasureId(key.strip_prefix(&[SECOND])?.try_into().ok()?))
-}
-
 /// Returns the key of the progress of an erasure in a conversation.
 pub(super) fn erasure_progress(conv: &ConversationId, tombstone: &UserId) -> Vec<u8> {
     joined(conv.as_str(), SIXTH, tombstone.as_str())
@@ -356,156 +248,12 @@ pub(super) fn succession_range(conv: &ConversationId) -> (Vec<u8>, Vec<u8>) {
     ([bytes, &[THIRD]].concat(), [bytes, &[THIRD + 1]].concat())
 }
 
-/// Returns the key of an attempt counter.
-pub(super) fn login_count(key: &LoginKey) -> Vec<u8> {
-    [&[FIRST], &key.bytes()[..]].concat()
-}
-
-/// Returns the key of a login code.
-pub(super) fn login_code(identifier: &LoginKey, code: LoginCodeId) -> Vec<u8> {
-    [&[SECOND], &identifier.bytes()[..], &code.0].concat()
-}
-
-/// Returns the key of a token family.
-pub(super) fn token_family(user: &UserId, family: TokenFamilyId) -> Vec<u8> {
-    [&[THIRD], user.as_str().as_bytes(), &[0], &family.0].concat()
-}
-
-/// Returns the range of a user's token families.
-pub(super) fn token_families(user: &UserId) -> (Vec<u8>, Vec<u8>) {
-    let prefix = |end: u8| [&[THIRD], user.as_str().as_bytes(), &[end]].concat();
-    (prefix(0), prefix(1))
-}
-
-/// Returns the id of a user's token family from its key.
-pub(super) fn token_family_id(user: &UserId, key: &[u8]) -> Option<TokenFamilyId> {
-    let family = key.strip_prefix(&token_families(user).0[..])?;
-    Some(TokenFamilyId(family.try_into().ok()?))
-}
-
-/// Returns the key of a device token.
-pub(super) fn device_token(user: &UserId, token: TokenFamilyId) -> Vec<u8> {
-    [&[SIXTH], user.as_str().as_bytes(), &[0], &token.0].concat()
-}
-
-/// Returns the range of a user's device tokens.
-pub(super) fn device_tokens(user: &UserId) -> (Vec<u8>, Vec<u8>) {
-    let prefix = |end: u8| [&[SIXTH], user.as_str().as_bytes(), &[end]].concat();
-    (prefix(0), prefix(1))
-}
-
-/// Returns the id of a user's device token from its key.
-pub(super) fn device_token_id(user: &UserId, key: &[u8]) -> Option<TokenFamilyId> {
-    let token = key.strip_prefix(&device_tokens(user).0[..])?;
-    Some(TokenFamilyId(token.try_into().ok()?))
-}
-
-/// Returns the key of the cursors of a device.
-pub(super) fn device_cursors(user: &UserId, device: &str) -> Vec<u8> {
-    [&[SEVENTH], user.as_str().as_bytes(), &[0], device.as_bytes()].concat()
-}
-
-/// Returns the range of the cursors of a user's devices.
-pub(super) fn all_device_cursors(user: &UserId) -> (Vec<u8>, Vec<u8>) {
-    let prefix = |end: u8| [&[SEVENTH], user.as_str().as_bytes(), &[end]].concat();
-    (prefix(0), prefix(1))
-}
-
-/// Returns the key of an API key.
-pub(super) fn api_key(id: ApiKeyId) -> Vec<u8> {
-    [&[EIGHTH], &id.0[..]].concat()
-}
-
-/// Returns the range of the API keys.
-pub(super) fn api_keys() -> (Vec<u8>, Vec<u8>) {
-    (vec![EIGHTH], vec![EIGHTH + 1])
-}
-
-/// Returns the id of an API key from its key.
-pub(super) fn api_key_id(key: &[u8]) -> Option<ApiKeyId> {
-    Some(ApiKeyId(key.strip_prefix(&[EIGHTH])?.try_into().ok()?))
-}
-
-/// Key of the head of the audit log.
-pub(super) const AUDIT_HEAD: [u8; 1] = [EIGHTH + 1];
-
-/// Returns the key of an entry of the audit log.
-pub(super) fn audit_entry(seq: u64) -> Vec<u8> {
-    [&[AUDIT], &seq.to_be_bytes()[..]].concat()
-}
-
-/// Returns the range of the entries of the audit log below `before`.
-pub(super) fn audit_entries_before(before: Option<u64>) -> (Vec<u8>, Vec<u8>) {
-    (vec![AUDIT], before.map_or_else(|| vec![AUDIT + 1], audit_entry))
-}
-
-/// Returns the number of an entry of the audit log from its key.
-pub(super) fn audit_seq(key: &[u8]) -> Option<u64> {
-    Some(u64::from_be_bytes(key.strip_prefix(&[AUDIT])?.try_into().ok()?))
-}
-
-/// Returns the key of the number of a request that is in the audit log.
-pub(super) fn audit_nonce(nonce: u64) -> Vec<u8> {
-    [&[AUDIT_NONCE], &nonce.to_be_bytes()[..]].concat()
-}
-
-/// Returns the key of the expiry entry of another row.
-pub(super) fn login_expiry(at_ms: u64, key: &[u8]) -> Vec<u8> {
-    [&[FOURTH], &at_ms.to_be_bytes()[..], key].concat()
-}
-
-/// Returns the range of the expiry entries up to `now_ms`, inclusive.
-pub(super) fn login_expiries_until(now_ms: u64) -> (Vec<u8>, Vec<u8>) {
-    // The end is exclusive, but entries at `now_ms` itself have expired.
-    (vec![FOURTH], login_expiry(now_ms.saturating_add(1), b""))
-}
-
-/// Returns the key of the row that an expiry entry names.
-pub(super) fn expiring_login_row(expiry: &[u8]) -> Option<&[u8]> {
-    // One byte of kind and eight of time precede the key.
-    expiry.get(9..)
-}
-
-/// Key of the cluster's keyring.
-pub(super) const KEYRING: [u8; 1] = [FIFTH];
-
-/// Kind of a row whose key names a user and a second id.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum KeyKind {
-    Index,
-    Block,
-}
-
 /// Returns the conversation and the user in the key of a member row; `None` for the other rows of that table.
 pub(super) fn member_parts(key: &[u8]) -> Option<(ConversationId, UserId)> {
     match parts(key)? {
         (conv, FIRST, user) => Some((ConversationId::parse(conv).ok()?, UserId::parse(user).ok()?)),
         _ => None,
     }
-}
-
-/// Returns the user and the second id in the key of a row for a conversation or of a block; `None` for the other rows of
-/// that table.
-pub(super) fn user_parts(key: &[u8]) -> Option<(KeyKind, UserId, &str)> {
-    let (user, kind, second) = parts(key)?;
-    let kind = match kind {
-        FIRST => KeyKind::Index,
-        SECOND => KeyKind::Block,
-        _ => return None,
-    };
-    Some((kind, UserId::parse(user).ok()?, second))
-}
-
-/// Returns true for the key of the cursors of a device.
-pub(super) fn is_device_cursors(key: &[u8]) -> bool {
-    key.first() == Some(&SEVENTH)
-}
-
-/// Returns the user in the key of the cursors of a device.
-pub(super) fn device_cursors_user(key: &[u8]) -> Option<&str> {
-    let rest = key.strip_prefix(&[SEVENTH])?;
-    let end = rest.iter().position(|byte| *byte == 0)?;
-    std::str::from_utf8(&rest[..end]).ok()
 }
 
 /// Returns the first id of a key, its kind and the text behind that. Ids contain no byte below 16.
@@ -517,16 +265,6 @@ fn parts(key: &[u8]) -> Option<(&str, u8, &str)> {
         key[at],
         std::str::from_utf8(second).ok()?,
     ))
-}
-
-/// Returns true if a row of the table of logins with this key is key material, or the expiry of such a row.
-pub(super) fn is_key_material(key: &[u8]) -> bool {
-    match key.first() {
-        Some(&FOURTH) => expiring_login_row(key).is_some_and(is_key_material),
-        // Everything but the cursors of devices and the audit log. A kind that is new counts as key material.
-        Some(&kind) => ![SEVENTH, AUDIT_HEAD[0], AUDIT, AUDIT_NONCE].contains(&kind),
-        None => false,
-    }
 }
 
 /// Returns the range of keys of the first kind above `first 0 after`.
