@@ -4,6 +4,7 @@
 //! request.
 
 mod core;
+mod reads;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap, VecDeque};

@@ -8,7 +8,7 @@
 
 use bytes::Bytes;
 use cluster::{CommittedBatch, FeatureLevel, StateMachine, StateMachineError};
-use protocol::{ClientMessageId, ConversationId, ErrorCode, UserId};
+use protocol::{ClientMessageId, ConversationId, UserId};
 use storage::{Error, Transaction};
 
 use super::apply_context::{ApplyContext, Time};
@@ -16,12 +16,11 @@ use super::command::{CommandDecodeError, ShardCommand, VERSION};
 use super::command_table::{ConversationOp, ErasureOp, OutboxOp, RetentionOp, UserOp, WebhookOp};
 use super::outcome::{CommandResult, ShardOutcome, UserOutcome};
 use super::row_store::RowWriter;
-use super::rows::{ConvRow, MemberRow};
-use super::rules::{self, Permission};
 
 mod activity;
 mod bans;
 mod blocks;
+mod checks;
 mod consent;
 mod create;
 mod cursors;
@@ -40,6 +39,10 @@ mod send;
 mod settings;
 mod user_access;
 
+use self::checks::{
+    ApplyError, MemberContext, Result, forbidden, fresh, invalid, key, member, not_member, of_a_person,
+    refused, tick,
+};
 #[cfg(test)]
 pub(super) use self::erase::STEP as ERASE_STEP;
 #[cfg(test)]
@@ -56,18 +59,6 @@ struct CommandScope<'a> {
     user: &'a UserId,
     skip: u64,
 }
-
-/// Reason for which a command changes nothing.
-enum ApplyError {
-    /// The rules forbid the command; the client receives the error.
-    Refused(ErrorCode, String),
-    /// The command was applied before; holds its first result.
-    Done(CommandResult),
-    /// The storage failed; the replica stops.
-    Storage(Error),
-}
-
-type Result<T, E = ApplyError> = std::result::Result<T, E>;
 
 // === impl ShardStateMachine ===
 
@@ -331,99 +322,4 @@ fn of_user(work: &mut ApplyContext<'_, impl RowWriter>, user: &UserId, op: &User
         } => erase::put_erased(work, user, conversation, *version, (*shard, step)),
         UserOp::EraseRows { shard } => erase::rows(work, user, *shard),
     }
-}
-
-// === impl ApplyError ===
-
-impl From<Error> for ApplyError {
-    fn from(error: Error) -> ApplyError {
-        ApplyError::Storage(error)
-    }
-}
-
-fn refused<T>(code: ErrorCode, msg: impl Into<String>) -> Result<T> {
-    Err(ApplyError::Refused(code, msg.into()))
-}
-
-/// Refuses a command that no client can cause: the proposing node built it wrongly.
-fn invalid<T>(why: &'static str) -> Result<T> {
-    refused(ErrorCode::BadRequest, why)
-}
-
-fn forbidden(why: &'static str) -> ApplyError {
-    ApplyError::Refused(ErrorCode::Forbidden, why.to_owned())
-}
-
-/// Returns the key, which every command that appends an event needs.
-fn key(cid: Option<&ClientMessageId>) -> Result<&ClientMessageId> {
-    match cid {
-        Some(cid) => Ok(cid),
-        None => invalid("the command needs a cid"),
-    }
-}
-
-/// Stops with the first result if the key was used before. This also holds for former members: an acknowledged command
-/// stays acknowledged.
-fn fresh(
-    work: &mut ApplyContext<'_, impl RowWriter>,
-    by: CommandScope<'_>,
-    cid: &ClientMessageId,
-) -> Result<()> {
-    match work.first_result(by.conv, by.user, cid)? {
-        Some(applied) => Err(ApplyError::Done(applied)),
-        None => Ok(()),
-    }
-}
-
-/// Conversation row, member row and role of the author of a command.
-struct MemberContext {
-    conv: ConvRow,
-    me: MemberRow,
-    role: protocol::Role,
-}
-
-// === impl MemberContext ===
-
-impl MemberContext {
-    /// Refuses a command that the role, or a block, does not permit.
-    fn may(&self, act: Permission) -> Result<()> {
-        rules::may(self.conv.kind, self.role, act).map_err(forbidden)?;
-        if self.me.banned && act.is_audible() {
-            return Err(forbidden(rules::BLOCKED));
-        }
-        Ok(())
-    }
-}
-
-/// Returns the author's context. Non-members, former members and missing conversations get the same refusal; the system
-/// needs no membership.
-fn member(work: &mut ApplyContext<'_, impl RowWriter>, by: CommandScope<'_>) -> Result<MemberContext> {
-    // Both rows come from the apply context, so earlier commands of the same batch count.
-    if let Some(conv) = work.conv(by.conv)?
-        && let Some(me) = work.author(by.conv, by.user)?
-        && let Some(role) = rules::role_of(by.user, me.role)
-    {
-        return Ok(MemberContext { conv, me, role });
-    }
-    not_member()
-}
-
-/// Refuses a non-member, with the same error for a missing conversation.
-fn not_member<T>() -> Result<T> {
-    refused(ErrorCode::NotMember, "not a member of this conversation")
-}
-
-/// Refuses to do something to the system or to the tombstone of an erased user, which are no persons and no members of
-/// groups and channels.
-fn of_a_person(who: &UserId) -> Result<()> {
-    match who.is_reserved() {
-        true => refused(ErrorCode::BadRequest, "the id is reserved"),
-        false => Ok(()),
-    }
-}
-
-/// Returns the time of the next event: the batch's, but never before the last event's.
-fn tick(work: &ApplyContext<'_, impl RowWriter>, conv: &ConvRow) -> u64 {
-    // The clock of a new owner may be behind; falling times would break the bisection by time in retention.
-    work.now_ms.max(conv.last_ts)
 }

@@ -5,6 +5,7 @@
 
 mod actions;
 mod commands;
+mod on_event;
 mod on_frame;
 mod on_response;
 mod probe;
