@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use data_encoding::BASE64;
-use hmac::{Hmac, Mac};
+use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use crate::config;
