@@ -22,7 +22,7 @@
 //! such a call may come from, or go to, a node of no cluster.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use hmac::{Hmac, Mac};
+use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tokio::io::AsyncWriteExt;
 

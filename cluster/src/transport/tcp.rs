@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::{self, BoxFuture};
 use parking_lot::Mutex;
-use rand::RngCore;
+use rand::Rng;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::endpoint::Endpoint;

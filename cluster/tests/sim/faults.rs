@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cluster::transport::LinkConditions;
 use cluster::{NodeId, ShardId};
-use rand::Rng;
+use rand::RngExt;
 use rand::rngs::StdRng;
 
 use crate::clocks::Wrong;

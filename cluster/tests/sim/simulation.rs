@@ -10,7 +10,7 @@ use cluster::transport::{LinkConditions, SimNetworkHandle};
 use cluster::{NodeId, ShardId};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 

@@ -31,7 +31,7 @@ const ATTEMPTS: u32 = 5;
 fn mint_token(secret: &str, user: &str, life: Duration) -> Result<String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
     let claims = json!({ "sub": user, "iat": now.as_secs(), "exp": (now + life).as_secs() });
-    let key = EncodingKey::from_secret(secret.as_bytes());
+    let key = EncodingKey::from_secret(secret.as_bytes())?;
     Ok(jsonwebtoken::encode(&Header::default(), &claims, &key)?)
 }
 

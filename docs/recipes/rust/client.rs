@@ -180,7 +180,7 @@ async fn converse(
             () = sleep_until(idle_until) => return Ok(Some(retry_ms)),
             line = keyboard.next_line(), if *typing => match line? {
                 Some(line) => {
-                    let cid = ulid::Ulid::new().to_string();
+                    let cid = ulid::Ulid::generate().to_string();
                     let send = json!({ "t": "send", "c": access["c"], "cid": cid, "b": { "text": line } });
                     if client.outbox.is_empty() && client.session.is_some() {
                         frames.push(send.clone());

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use rand::Rng;
+use rand::RngExt;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 

@@ -12,7 +12,7 @@ use std::rc::Rc;
 
 use futures::{SinkExt, StreamExt};
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;

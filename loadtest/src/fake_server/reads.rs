@@ -1,6 +1,6 @@
-//! What the fake cluster answers to reads, with its defects.
+//! Answers of the fake cluster to reads, with its defects.
 
-use rand::Rng;
+use rand::RngExt;
 use serde_json::{Value, json};
 
 use super::core::not_member;

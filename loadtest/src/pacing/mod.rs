@@ -8,7 +8,7 @@ mod precise_timer;
 pub(crate) mod rate_curve;
 pub(crate) mod search;
 
-use rand::Rng;
+use rand::RngExt;
 use rand::rngs::StdRng;
 
 pub(crate) use self::precise_timer::{PreciseTimer, PreciseTimers};

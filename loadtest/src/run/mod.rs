@@ -9,7 +9,7 @@ mod replicas;
 mod scenario_run;
 mod verdict;
 
-use rand::Rng;
+use rand::RngExt;
 
 pub(crate) use self::failover::failover;
 pub(crate) use self::scenario_run::run;

@@ -127,5 +127,5 @@ impl ChatModel {
 }
 
 fn new_cid() -> ClientMessageId {
-    ClientMessageId::parse(&ulid::Ulid::new().to_string()).expect("26 characters are a cid")
+    ClientMessageId::parse(&ulid::Ulid::generate().to_string()).expect("26 characters are a cid")
 }

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD};
-use hmac::{Hmac, Mac};
+use hmac::{Hmac, KeyInit, Mac};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use parking_lot::Mutex;
 use protocol::UserId;

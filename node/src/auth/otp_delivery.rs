@@ -88,7 +88,7 @@ impl OtpDelivery {
                 };
                 let body = serde_json::to_vec(&post).expect("text always serialises");
                 // One id for all attempts of this delivery, so that the receiver can drop repetitions.
-                let id = format!("code_{}", ulid::Ulid::new());
+                let id = format!("code_{}", ulid::Ulid::generate());
                 let posted = hook.post(&id, Bytes::from(body)).await;
                 posted.map_err(|failed| {
                     if failed != WebhookError::Busy {

@@ -36,5 +36,5 @@ pub(in crate::cli) fn print(text: Arguments<'_>) {
 
 /// Writes a line to standard error, if it can be written: a failure could be told nowhere.
 pub(in crate::cli) fn print_error(line: Arguments<'_>) {
-    let _untold = writeln!(io::stderr(), "{line}");
+    let _unwritten = writeln!(io::stderr(), "{line}");
 }

@@ -34,7 +34,7 @@ pub(super) async fn identify<B: MessageBody>(
     // An unchecked id would let clients write arbitrary text into the log.
     let id = match request.headers().get(REQUEST_ID) {
         Some(id) if well_formed(id) => id.clone(),
-        _ => HeaderValue::try_from(ulid::Ulid::new().to_string()).expect("a ULID is text"),
+        _ => HeaderValue::try_from(ulid::Ulid::generate().to_string()).expect("a ULID is text"),
     };
     // Handlers exist for `GET` only. The HTTP encoder omits the body by the method of the request line.
     if request.method() == Method::HEAD {

@@ -33,16 +33,16 @@ impl CertificateInfo {
     /// Bytes that are no X.509 certificate.
     pub fn of(certificate: &CertificateDer<'_>) -> Result<CertificateInfo, der::Error> {
         let certificate = Certificate::from_der(certificate)?;
-        let facts = &certificate.tbs_certificate;
-        let names = facts.get::<SubjectAltName>()?;
+        let facts = certificate.tbs_certificate();
+        let names = facts.get_extension::<SubjectAltName>()?;
         let names = names.map(|(_critical, SubjectAltName(names))| names.iter().filter_map(name).collect());
-        let constraints = facts.get::<BasicConstraints>()?;
+        let constraints = facts.get_extension::<BasicConstraints>()?;
         Ok(CertificateInfo {
-            subject: facts.subject.to_string(),
-            issuer: facts.issuer.to_string(),
+            subject: facts.subject().to_string(),
+            issuer: facts.issuer().to_string(),
             names: names.unwrap_or_default(),
-            not_before: time(facts.validity.not_before),
-            not_after: time(facts.validity.not_after),
+            not_before: time(facts.validity().not_before),
+            not_after: time(facts.validity().not_after),
             is_authority: constraints.is_some_and(|(_critical, constraints)| constraints.ca),
         })
     }

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use data_encoding::BASE64;
-use hmac::{Hmac, Mac};
+use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use crate::config;
@@ -84,6 +84,28 @@ mod tests {
             signed.signature,
             "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
         );
+    }
+
+    #[test]
+    fn the_library_of_the_specification_verifies_a_signature() {
+        use std::time::{SystemTime, UNIX_EPOCH};
+
+        let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+        let key = SigningSecret::parse(secret).unwrap();
+        let library = standardwebhooks::Webhook::new(secret).unwrap();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        for body in ["", "{}", r#"{"text":"é 🎉\n"}"#] {
+            let signed = key.sign("code_1", now, body.as_bytes());
+            let headers = [
+                ("webhook-id", signed.id),
+                ("webhook-timestamp", signed.timestamp.to_string()),
+                ("webhook-signature", signed.signature),
+            ];
+            let headers = headers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+            let headers = hyper::HeaderMap::from_iter(headers);
+            library.verify(body.as_bytes(), &headers).unwrap();
+            assert!(library.verify(format!("{body} ").as_bytes(), &headers).is_err());
+        }
     }
 
     #[test]

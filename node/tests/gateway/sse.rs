@@ -170,7 +170,7 @@ async fn the_stream_ends_with_the_token() {
     let token = encode(
         &Header::default(),
         &claims,
-        &EncodingKey::from_secret(SECRET.as_bytes()),
+        &EncodingKey::from_secret(SECRET.as_bytes()).unwrap(),
     )
     .unwrap();
     let headers = format!("Authorization: Bearer {token}\r\n");

@@ -252,7 +252,7 @@ async fn device_tokens_need_no_login_by_code() {
     .await;
     let exp = std::time::SystemTime::now() + std::time::Duration::from_secs(600);
     let exp = exp.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    let key = jsonwebtoken::EncodingKey::from_secret(b"a-secret-that-signs-the-tokens-of-tests");
+    let key = jsonwebtoken::EncodingKey::from_secret(b"a-secret-that-signs-the-tokens-of-tests").unwrap();
     let claims = json!({ "sub": "alice", "exp": exp, "sid": "not-of-this-cluster" });
     let jwt = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap();
     let (_, token) = created(&node, &jwt, "sensor").await;

@@ -213,7 +213,7 @@ fn check_reveals_nothing(scene: &Scene, actor: &str, operation: &str, answer: &s
 }
 
 async fn group_of(node: &Node, owner: &str, members: &[&str]) -> String {
-    let key = ulid::Ulid::new().to_string();
+    let key = ulid::Ulid::generate().to_string();
     let body = json!({ "kind": "group", "members": members });
     let make = Call::new("POST", "/v1/conversations")
         .by(owner)

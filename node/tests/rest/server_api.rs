@@ -646,7 +646,7 @@ async fn earlier_tokens_of_a_user_are_refused_on_every_node() {
         if let Some(iat) = iat {
             claims["iat"] = json!(iat);
         }
-        let secret = EncodingKey::from_secret(SECRET.as_bytes());
+        let secret = EncodingKey::from_secret(SECRET.as_bytes()).unwrap();
         encode(&Header::default(), &claims, &secret).unwrap()
     };
     let (old, same, undated) = (token(Some(now - 51)), token(Some(now - 50)), token(None));

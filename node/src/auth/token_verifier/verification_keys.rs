@@ -41,10 +41,9 @@ enum KeyFormat {
 impl VerificationKeys {
     pub(super) fn open(settings: &config::AuthConfig) -> Result<VerificationKeys, Error> {
         // The configuration check permits one source only, so their order does not matter.
-        if !settings.secret.is_empty() {
-            return Ok(VerificationKeys::One(DecodingKey::from_secret(
-                settings.secret.0.as_bytes(),
-            )));
+        // An empty secret is no key.
+        if let Ok(key) = DecodingKey::from_secret(settings.secret.0.as_bytes()) {
+            return Ok(VerificationKeys::One(key));
         }
         if settings.key_file.is_empty() {
             return Ok(VerificationKeys::None);

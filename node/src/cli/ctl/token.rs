@@ -120,7 +120,8 @@ fn key(auth: &AuthConfig, pem: Option<&[u8]>) -> Result<(jsonwebtoken::Algorithm
         Algorithm::HS256 if auth.secret.is_empty() => Err("auth.secret is not set".to_owned()),
         Algorithm::HS256 => Ok((
             jsonwebtoken::Algorithm::HS256,
-            EncodingKey::from_secret(auth.secret.0.as_bytes()),
+            EncodingKey::from_secret(auth.secret.0.as_bytes())
+                .map_err(|error| format!("auth.secret: {error}"))?,
         )),
         Algorithm::RS256 => Ok((
             jsonwebtoken::Algorithm::RS256,

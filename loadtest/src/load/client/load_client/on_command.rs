@@ -1,6 +1,6 @@
 //! Commands to a client: its behavior, its pace and the messages that are due.
 
-use rand::Rng;
+use rand::RngExt;
 
 use super::{LoadClient, SendPacer};
 use crate::clock::Nanos;

@@ -1,7 +1,7 @@
 //! Times of a client's probe reads: random moments, independent of its other activities. Reads over HTTP use a random
 //! node and a task of their own.
 
-use rand::Rng;
+use rand::RngExt;
 use rand::seq::IndexedRandom;
 
 use super::LoadClient;

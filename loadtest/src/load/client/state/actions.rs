@@ -3,7 +3,7 @@
 //! Edits, deletions and reactions are sent one at a time. Their order in the log is therefore the order of their issue.
 
 use protocol::{ClientCommand, ConversationId};
-use rand::Rng;
+use rand::RngExt;
 use rand::rngs::StdRng;
 use tokio::sync::oneshot;
 

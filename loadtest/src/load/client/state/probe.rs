@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use protocol::{ClientCommand, ConversationId};
-use rand::Rng;
+use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::sync::Purpose;
