@@ -9,6 +9,7 @@ mod events;
 mod keys;
 mod nodes;
 mod sessions;
+mod shards;
 mod users;
 
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -20,4 +21,5 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     keys::routes(config);
     events::routes(config);
     backups::routes(config);
+    shards::routes(config);
 }
