@@ -27,5 +27,11 @@ for place in "3 node/src/state_machine/tests" "4 node/tests" "5 node/tests/proce
   hits=$(named $place)
   [ -z "$hits" ] || complain "docs/testing.md names a test that is not there" "$hits"
 done
+# Tests that the table of attacks in SECURITY.md names, in its last column.
+hits=$(awk -F'|' '/^\| attack/ { table = 1 } /^$/ { table = 0 } table { print $4 }' SECURITY.md |
+  grep -o '`[^`]*`' | tr -d '`' | while read -r test; do
+  git grep -qE "fn $test\(" -- '*.rs' || [ -f "$test" ] || echo "$test"
+done)
+[ -z "$hits" ] || complain "SECURITY.md names a test that is not there" "$hits"
 [ "$failed" = 0 ] && echo "check-tree: clean"
 exit "$failed"

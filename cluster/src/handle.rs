@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use crate::clock::ClusterClock;
 use crate::config::Config;
 use crate::error::{CallError, CastError, Error, NotOwner};
-use crate::ids::{FeatureLevel, NodeDuty, NodeId, NodeInfo, Route, Status};
+use crate::ids::{FeatureLevel, META_SHARD, NodeDuty, NodeId, NodeInfo, ReplicaComparison, Route, Status};
 use crate::member::{Member, MemberCollector};
 use crate::service::Service;
 use crate::shard::MemberMethod;
@@ -223,6 +223,33 @@ impl Cluster {
     /// The reason for which the map is unchanged.
     pub async fn release_owners(&self) -> Result<(), String> {
         self.node.unpin().await
+    }
+
+    /// Compares all rows of a shard's replicas at one index. Every replica reads all of its rows.
+    ///
+    /// # Errors
+    /// The shard has no owner, or its replicas were not at one index in time.
+    pub async fn compare_replicas(&self, shard: ShardId) -> Result<ReplicaComparison, String> {
+        let node = self.node.clone();
+        self.node
+            .run(async move { node.compare_at_owner(shard).await })
+            .await
+    }
+
+    /// Deletes the replica of a node, if it alone differs from a majority, and lets it be filled again.
+    ///
+    /// # Errors
+    /// The reason for which the replica is as it was.
+    pub async fn rebuild_replica(&self, shard: ShardId, node: NodeId) -> Result<(), String> {
+        let member = self.node.clone();
+        let work = async move { member.rebuild_at_owner(shard, node).await };
+        self.node.run(work).await
+    }
+
+    /// Returns the id of the meta group, whose replicas can be compared as those of a shard.
+    #[must_use]
+    pub fn meta_group(&self) -> ShardId {
+        META_SHARD
     }
 
     /// Returns the status for operators, the response of `GET /v1/cluster`.

@@ -171,6 +171,82 @@ pub struct GroupStatus {
     pub lag: Vec<(NodeId, u64)>,
 }
 
+/// Comparison of all rows of a shard's replicas at one index of its log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaComparison {
+    /// The shard; 65535 is the meta group.
+    pub shard: u16,
+    /// Index of the log at which the replicas were compared.
+    pub index: u64,
+    /// True if more than half of the replicas are equal.
+    pub has_majority: bool,
+    pub replicas: Vec<ComparedReplica>,
+}
+
+/// One replica in a [`ReplicaComparison`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComparedReplica {
+    pub node: NodeId,
+    /// Number of rows; `None` if the replica could not be read.
+    pub rows: Option<u64>,
+    /// Sum of the digests of all rows, as 32 hexadecimal digits.
+    pub digest: Option<String>,
+    /// Digest of the effects of all entries up to the index, as in the status.
+    pub log_digest: Option<String>,
+    /// Reason for which the replica was not compared: a damaged row, or no answer.
+    pub failure: Option<String>,
+    /// True if more than half of the replicas are equal, and this one differs from them or has a damaged row.
+    pub differs: bool,
+}
+
+// === impl ReplicaComparison, ComparedReplica ===
+
+impl ReplicaComparison {
+    /// Checks that the replica of a node may be deleted: it differs, and enough of the others are equal and answer to be a
+    /// majority of those that remain.
+    ///
+    /// # Errors
+    /// The reason for which it may not.
+    pub fn permits_rebuild(&self, node: NodeId) -> Result<(), String> {
+        let replica = self.replicas.iter().find(|replica| replica.node == node);
+        let replica = replica.ok_or_else(|| format!("node {node} has no replica of the shard"))?;
+        if !self.has_majority {
+            return Err(
+                "no majority of the replicas is equal, so nobody knows which one is right".to_owned(),
+            );
+        }
+        if !replica.differs {
+            return Err(match &replica.failure {
+                Some(failure) => format!("the replica of node {node} was not compared: {failure}"),
+                None => format!("the replica of node {node} does not differ"),
+            });
+        }
+        // More than half of all, so more than half of the others, too.
+        let equal = self
+            .replicas
+            .iter()
+            .filter(|one| !one.differs && one.rows.is_some());
+        match equal.count() {
+            0 | 1 => Err("the last copies are not deleted".to_owned()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl ComparedReplica {
+    /// Returns the entry of a replica of which nothing is known.
+    pub(crate) fn silent(node: NodeId) -> ComparedReplica {
+        ComparedReplica {
+            node,
+            rows: None,
+            digest: None,
+            log_digest: None,
+            failure: None,
+            differs: false,
+        }
+    }
+}
+
 // === impl FeatureLevel ===
 
 impl FeatureLevel {

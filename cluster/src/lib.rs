@@ -55,8 +55,8 @@ pub use config::{ClusterTuning, Config};
 pub use error::{CallError, CastError, Error, NotOwner, ProposeError};
 pub use handle::Cluster;
 pub use ids::{
-    FeatureLevel, GroupStatus, META_TABLE, NodeDuty, NodeId, NodeInfo, NodeStatus, Route, ShardPosition,
-    ShardStatus, Status,
+    ComparedReplica, FeatureLevel, GroupStatus, META_TABLE, NodeDuty, NodeId, NodeInfo, NodeStatus,
+    ReplicaComparison, Route, ShardPosition, ShardStatus, Status,
 };
 pub use log_throttle::LogThrottle;
 pub use member::{found_cluster, position, restore_shard, stored_cluster};

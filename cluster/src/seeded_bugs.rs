@@ -17,6 +17,8 @@ pub enum SeededBug {
     ClockBelieved,
     /// As `ClockBelieved`, and apply does not check the time of a batch.
     TimeUnchecked,
+    /// A replica is deleted while it votes in its group.
+    VoterDeleted,
     /// Apply skips an entry that it cannot decode instead of stopping the replica.
     UndecodableSkipped,
 }
@@ -44,6 +46,10 @@ pub(crate) fn clock_believed() -> bool {
 
 pub(crate) fn time_unchecked() -> bool {
     SEEDED.get() == Some(SeededBug::TimeUnchecked)
+}
+
+pub(crate) fn voter_deleted() -> bool {
+    SEEDED.get() == Some(SeededBug::VoterDeleted)
 }
 
 pub(crate) fn undecodable_skipped() -> bool {

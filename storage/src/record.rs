@@ -118,6 +118,16 @@ mod tests {
         assert!(open(Column::Log, b"key", value).is_err());
     }
 
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_bytes_are_no_record(key: Vec<u8>, value: Vec<u8>) {
+            // A checksum that is right by accident has one chance in four billion.
+            proptest::prop_assert!(open_slice(Column::Log, &key, &value).is_err());
+            let sealed = seal(Column::Log, &key, &value);
+            proptest::prop_assert_eq!(open_slice(Column::Log, &key, &sealed).ok(), Some(&value[..]));
+        }
+    }
+
     #[test]
     fn a_newer_version_is_refused_as_newer() {
         let mut value = vec![VERSION + 1];

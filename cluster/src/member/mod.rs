@@ -2,6 +2,7 @@
 
 mod clock_exchange;
 mod collector;
+mod comparison;
 mod contacts;
 mod duty;
 mod end_of_service;
@@ -9,6 +10,7 @@ mod heartbeat;
 mod join;
 mod leadership_transfer;
 mod readiness;
+mod rebuild;
 mod reconcile;
 mod recovery;
 mod replicas;
@@ -20,6 +22,7 @@ mod takeover;
 mod transport_handler;
 
 pub(crate) use collector::MemberCollector;
+use rebuild::Rebuilds;
 use replicas::Replica;
 pub use restored::{found_cluster, position, restore_shard, stored_cluster};
 
@@ -75,6 +78,7 @@ pub(crate) struct Member {
     pub(crate) changed: Notify,
     /// Applied index of each replica at the last [`Member::trim`].
     marks: Mutex<HashMap<ShardId, u64>>,
+    rebuilds: Rebuilds,
     draining: AtomicBool,
     /// An operator removed this member from the cluster, so it serves nothing any more.
     removed: AtomicBool,
@@ -91,6 +95,8 @@ pub(crate) struct Member {
     /// Reason for which it has not.
     catching_up: Mutex<String>,
     stopping: CancellationToken,
+    /// The member's own runtime, for work that other executors begin.
+    runtime: tokio::runtime::Handle,
     tasks: TaskTracker,
     metrics: Metrics,
     /// Throttle of log lines about restarted replicas.
@@ -156,6 +162,7 @@ impl Member {
             contacts: PeerContacts::default(),
             changed: Notify::new(),
             marks: Mutex::default(),
+            rebuilds: Rebuilds::default(),
             draining: AtomicBool::new(false),
             removed: AtomicBool::new(false),
             has_left: AtomicBool::new(false),
@@ -165,6 +172,7 @@ impl Member {
             is_stable: AtomicBool::new(false),
             catching_up: Mutex::new("the member starts".to_owned()),
             stopping: CancellationToken::new(),
+            runtime: tokio::runtime::Handle::current(),
             metrics: Metrics::default(),
             restarts: LogThrottle::every(LOG_EVERY),
             unsaved: LogThrottle::every(LOG_EVERY),

@@ -82,6 +82,7 @@ async fn step(node: &Arc<Member>) -> Result<(), crate::error::Error> {
     if let Some(map) = run_blocking(|| ClusterMap::load(&rows))? {
         node.adopt(map);
     }
+    node.follow_discards().await;
     node.restart_failed().await?;
     let map = node.map();
     for shard in map.all_shards() {
@@ -104,7 +105,16 @@ async fn step(node: &Arc<Member>) -> Result<(), crate::error::Error> {
         let Some(placement) = map.placement(shard) else {
             continue;
         };
-        let wanted: BTreeSet<NodeId> = placement.replicas.iter().copied().collect();
+        let mut wanted: BTreeSet<NodeId> = placement.replicas.iter().copied().collect();
+        #[cfg(feature = "planted-bugs")]
+        let removes = !crate::seeded_bugs::voter_deleted();
+        #[cfg(not(feature = "planted-bugs"))]
+        let removes = true;
+        if let Some(rebuilt) = node.rebuilding(shard).filter(|_| removes)
+            && replica.epoch().is_some()
+        {
+            wanted.remove(&rebuilt);
+        }
         if replica.epoch().is_none() {
             if !wanted.contains(&node.id()) {
                 remove_replica(node, shard).await?;

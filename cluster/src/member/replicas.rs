@@ -143,14 +143,27 @@ impl Member {
 
     /// Removes a replica that other nodes hold now, and deletes its rows.
     pub(crate) async fn remove_replica(&self, shard: ShardId) -> Result<(), Error> {
-        // Removed first, so that requests find no replica instead of one that is being destroyed.
-        let Some(replica) = self.replicas.write().remove(&shard) else {
+        if !self.stop_replica(shard).await {
             return Ok(());
+        }
+        self.delete_replica(shard).await
+    }
+
+    /// Stops a replica, whose log and rows stay. Returns false if there is none.
+    pub(super) async fn stop_replica(&self, shard: ShardId) -> bool {
+        // Removed first, so that requests find no replica instead of one that is being stopped.
+        let Some(replica) = self.replicas.write().remove(&shard) else {
+            return false;
         };
         replica.over.cancel();
+        self.deactivate(&replica);
         replica.group.shutdown().await;
         self.server.forget(shard);
-        // Only after the group has stopped, which could otherwise write into the deleted state.
+        true
+    }
+
+    /// Deletes log, vote and rows of a replica that is stopped: a running group could write into the deleted state.
+    pub(super) async fn delete_replica(&self, shard: ShardId) -> Result<(), Error> {
         let state = self.state(shard);
         blocking(move || state.destroy())
             .await

@@ -78,6 +78,54 @@ impl Member {
                     });
                 });
             }
+            MemberMethod::GetMembers => {
+                let Some((epoch, replica)) = self.owned_replica(body) else {
+                    return reply.send(Err(Bytes::from_static(b"not the owner")));
+                };
+                let node = self.clone();
+                self.tasks().spawn(async move {
+                    // As above; and a member of a configuration that is only in the log counts as one.
+                    if node.readable(replica.group.shard(), epoch).await.is_err() {
+                        return reply.send(Err(Bytes::from_static(b"no longer the owner")));
+                    }
+                    let Some(voters) = replica.group.applied_voters().await else {
+                        return reply.send(Err(Bytes::from_static(b"no applied configuration yet")));
+                    };
+                    let mut members = replica.group.members();
+                    members.extend(voters);
+                    reply.send(
+                        postcard::to_stdvec(&members)
+                            .map(Bytes::from)
+                            .map_err(|_| Bytes::new()),
+                    );
+                });
+            }
+            // Only members: these read all rows, or delete a replica.
+            MemberMethod::GetRows | MemberMethod::Compare | MemberMethod::Rebuild | MemberMethod::Discard
+                if from == NodeId(0) =>
+            {
+                reply.send(Err(Bytes::from_static(b"not a member")));
+            }
+            MemberMethod::GetRows => {
+                let node = self.clone();
+                self.tasks()
+                    .spawn(async move { reply.send(node.rows_for(&body).await) });
+            }
+            MemberMethod::Compare => {
+                let node = self.clone();
+                self.tasks()
+                    .spawn(async move { reply.send(node.compare_for(body).await) });
+            }
+            MemberMethod::Rebuild => {
+                let node = self.clone();
+                self.tasks()
+                    .spawn(async move { reply.send(node.rebuild_for(body).await) });
+            }
+            MemberMethod::Discard => {
+                let node = self.clone();
+                self.tasks()
+                    .spawn(async move { reply.send(node.discard_for(body).await) });
+            }
             MemberMethod::GetApplied => {
                 reply.send(
                     self.owned_replica(body)
@@ -287,20 +335,57 @@ impl Member {
             self.readable(shard, epoch).await.ok()?;
             return replica.group.applied_voters().await;
         }
+        self.ask_owner(shard, MemberMethod::GetVoters).await
+    }
+
+    /// Asks the owner of a shard for all members of its group; `None` without a response or a known owner.
+    pub(crate) async fn ask_members(&self, shard: ShardId) -> Option<Vec<NodeId>> {
+        self.ask_owner(shard, MemberMethod::GetMembers).await
+    }
+
+    async fn ask_owner(&self, shard: ShardId, method: MemberMethod) -> Option<Vec<NodeId>> {
         let (owner, _) = self.table.owner(shard)?;
         let body = Bytes::copy_from_slice(&shard.0.to_be_bytes());
+        let answer = self.ask_rpc(owner, method, body, DEADLINE).await?;
+        postcard::from_bytes(&answer).ok()
+    }
+
+    /// Sends a request to the owner of a shard that this member does not own.
+    ///
+    /// # Errors
+    /// No known owner, its reason for a refusal, or no answer in time.
+    pub(super) async fn ask_other_owner(
+        &self,
+        shard: ShardId,
+        method: MemberMethod,
+        body: Bytes,
+        deadline: Duration,
+    ) -> Result<Bytes, String> {
+        let (owner, _) = self.table.owner(shard).ok_or("the shard has no known owner")?;
+        if owner == self.id() {
+            return Err("the shard's owner is changing".to_owned());
+        }
+        self.ask_reason(owner, method, body, deadline).await
+    }
+
+    /// Sends one of the cluster's own requests to a member.
+    ///
+    /// # Errors
+    /// The member's reason for a refusal, or no answer in time.
+    pub(super) async fn ask_reason(
+        &self,
+        peer: NodeId,
+        method: MemberMethod,
+        body: Bytes,
+        deadline: Duration,
+    ) -> Result<Bytes, String> {
         let answer = self
             .transport
-            .call(
-                owner,
-                ConnectionClass::Rpc,
-                MemberMethod::GetVoters as u16,
-                body,
-                DEADLINE,
-            )
-            .await
-            .ok()?;
-        postcard::from_bytes(&answer).ok()
+            .call(peer, ConnectionClass::Rpc, method as u16, body, deadline);
+        answer.await.map_err(|error| match error {
+            transport::Error::Refused(reason) => format!("node {peer}: {}", String::from_utf8_lossy(&reason)),
+            error => format!("node {peer}: {error}"),
+        })
     }
 
     /// Sends one of the cluster's own requests to a member; `None` on any failure.

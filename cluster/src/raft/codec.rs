@@ -46,6 +46,21 @@ mod tests {
     use crate::ids::{FeatureLevel, NodeId};
     use crate::raft::{Entry, LogId, Proposal, TypeConfig, Vote};
 
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(garbage in proptest::collection::vec(proptest::num::u8::ANY, 0..256)) {
+            let mut bytes = vec![VERSION];
+            bytes.extend_from_slice(&garbage);
+            // Whether it decodes does not matter; a length that is only stated must not be allocated.
+            drop(decode::<Entry>(&bytes));
+            drop(decode::<AppendEntriesRequest<TypeConfig>>(&bytes));
+            drop(decode::<VoteRequest<TypeConfig>>(&bytes));
+            drop(decode::<crate::raft::state_machine::AppliedPosition>(&bytes));
+            bytes[0] = VERSION + 1;
+            proptest::prop_assert!(decode::<Entry>(&bytes).is_err());
+        }
+    }
+
     fn log_id(term: u64, index: u64) -> LogId {
         RaftLogId {
             leader_id: openraft::vote::leader_id_std::CommittedLeaderId::new(term),

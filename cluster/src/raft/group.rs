@@ -21,6 +21,7 @@ use crate::ids::{GroupStatus, NodeId, shard_name};
 use crate::raft::digest::ReplicaDigest;
 use crate::raft::log_store::LogStore;
 use crate::raft::network::{Factory, RaftMethod};
+use crate::raft::row_copy::RowCopies;
 use crate::raft::state_machine::{ApplyObserver, StateMachineStore};
 use crate::raft::tally::Tally;
 use crate::raft::{Proposal, ProposalResult, Raft, TypeConfig};
@@ -36,6 +37,7 @@ pub(crate) struct Group {
     transport: Arc<dyn Transport>,
     standing: Arc<Mutex<ReplicaDigest>>,
     undecodable: Arc<OnceLock<String>>,
+    copies: Arc<RowCopies>,
 }
 
 /// Dependencies of a group, provided by its node.
@@ -82,6 +84,7 @@ impl Group {
             snapshot_rate: config.snapshot_rate,
         };
         let (standing, undecodable) = (machine.standing(), machine.undecodable());
+        let copies = machine.copies();
         let settings = settings(config).map_err(failed)?;
         let raft = Raft::new(parts.node.0, Arc::new(settings), factory, log.clone(), machine)
             .await
@@ -93,6 +96,7 @@ impl Group {
             transport: parts.transport,
             standing,
             undecodable,
+            copies,
         };
         if group.voters().iter().eq([&parts.node]) {
             // No other replica could lead, so an election timeout would only delay the start. Fails only on a stopped
@@ -253,6 +257,19 @@ impl Group {
         let (log_id, voters) = committed.await.ok()?;
         let applied = self.raft.data_metrics().borrow_watched().last_applied;
         (log_id.is_some() && log_id <= applied).then(|| voters.into_iter().map(NodeId).collect())
+    }
+
+    /// Returns the members of the newest membership in the log, voters and learners, committed or not.
+    pub(crate) fn members(&self) -> BTreeSet<NodeId> {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        let nodes = metrics.membership_config.nodes();
+        nodes.map(|(node, _)| NodeId(*node)).collect()
+    }
+
+    /// Returns the shared copies of this replica's rows.
+    pub(crate) fn copies(&self) -> Arc<RowCopies> {
+        self.copies.clone()
     }
 
     /// Changes the group's voters: new ones catch up as learners first, then the voter set changes by joint consensus.

@@ -13,6 +13,7 @@ mod digest;
 mod group;
 mod log_store;
 mod network;
+mod row_copy;
 mod rpc_server;
 mod snapshot;
 mod state_machine;

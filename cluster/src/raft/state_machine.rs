@@ -33,6 +33,7 @@ use crate::blocking::run_blocking;
 use crate::clock::{self, Stamp};
 use crate::ids::{FeatureLevel, ShardOwner, UNOWNED};
 use crate::raft::digest::{Digest, ReplicaDigest};
+use crate::raft::row_copy::RowCopies;
 use crate::raft::snapshot::SnapshotData;
 use crate::raft::{
     Entry, LogId, Membership, Proposal, ProposalResult, Snapshot, SnapshotMeta, TypeConfig, codec,
@@ -53,6 +54,7 @@ pub(crate) struct StateMachineStore {
     applied: AppliedPosition,
     standing: Arc<Mutex<ReplicaDigest>>,
     undecodable: Arc<OnceLock<String>>,
+    copies: Arc<RowCopies>,
     supported_level: FeatureLevel,
 }
 
@@ -109,6 +111,7 @@ impl StateMachineStore {
         let standing = Arc::new(Mutex::new(applied.standing()));
         Ok(StateMachineStore {
             shard,
+            copies: Arc::new(RowCopies::new(state.clone())),
             state,
             machine,
             watcher,
@@ -128,6 +131,11 @@ impl StateMachineStore {
     /// Returns the shared description of the entry at which the replica stopped; empty while it runs.
     pub(crate) fn undecodable(&self) -> Arc<OnceLock<String>> {
         self.undecodable.clone()
+    }
+
+    /// Returns the shared copies of rows, for comparisons with other replicas.
+    pub(crate) fn copies(&self) -> Arc<RowCopies> {
+        self.copies.clone()
     }
 
     async fn apply_chunk(&mut self, chunk: Vec<(Entry, ProposalResponder)>) -> Result<(), io::Error> {
@@ -164,6 +172,7 @@ impl StateMachineStore {
         }
         // After the commit: the digest must describe rows that a comparison of replicas can read.
         *self.standing.lock() = self.applied.standing();
+        self.copies.reached(last);
         let lapsed = self.applied.owner.node == UNOWNED;
         // Before the responses: the shard is active when the takeover's proposer continues.
         if takeover && !lapsed {
@@ -369,9 +378,10 @@ impl RaftStateMachine<TypeConfig> for StateMachineStore {
     {
         let mut chunk = Vec::new();
         while let Some(entry) = entries.try_next().await? {
+            let is_wanted = self.copies.is_wanted_at(entry.0.log_id.index);
             chunk.push(entry);
             // Chunks bound the size of a transaction and the delay of the first response in a long run of entries.
-            if chunk.len() == CHUNK_ENTRIES {
+            if chunk.len() == CHUNK_ENTRIES || is_wanted {
                 self.apply_chunk(std::mem::take(&mut chunk)).await?;
             }
         }

@@ -33,6 +33,16 @@ pub(crate) enum MemberMethod {
     Clock = 0xff08,
     /// Request to the owner of a shard (`u16`) for its applied index (`u64`). A position to compare with, not a proof.
     GetApplied = 0xff09,
+    /// Request for the summary of a replica's rows at one index; see [`member`](crate::member).
+    GetRows = 0xff10,
+    /// Request to the owner of a shard (`u16`) for a comparison of its replicas.
+    Compare = 0xff11,
+    /// Request to the owner of a shard (`u16`) to rebuild the replica of a node (`u64`).
+    Rebuild = 0xff12,
+    /// Request to the owner of a shard (`u16`) for all members of its group, committed or not, learners included.
+    GetMembers = 0xff13,
+    /// Request to a member to discard its replica of a shard (`u16`), which is no member of its group any more.
+    Discard = 0xff14,
 }
 
 /// Announcement of a member about itself.
@@ -64,6 +74,11 @@ impl MemberMethod {
             MemberMethod::Synced,
             MemberMethod::Clock,
             MemberMethod::GetApplied,
+            MemberMethod::GetRows,
+            MemberMethod::Compare,
+            MemberMethod::Rebuild,
+            MemberMethod::GetMembers,
+            MemberMethod::Discard,
         ]
         .into_iter()
         .find(|&method| method as u16 == number)

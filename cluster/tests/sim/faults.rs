@@ -9,7 +9,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use crate::clocks::Wrong;
-use crate::machine::{Append, OLD_KIND};
+use crate::machine::{self, Append, OLD_KIND};
 use crate::member::{Member, SHARDS};
 use crate::simulation::Simulation;
 
@@ -63,6 +63,8 @@ pub(crate) enum Fault {
     },
     /// A connection is reset.
     Reset { a: NodeId, b: NodeId },
+    /// The rows of a replica change beside its log, and the replica is rebuilt, while other faults happen.
+    Rebuild { node: NodeId, shard: ShardId },
     /// An owner that was deposed without knowing proposes under its old epoch.
     Deposed { shard: ShardId },
 }
@@ -173,6 +175,22 @@ impl Fault {
         }
     }
 
+    /// Mostly rebuilds, and between them what makes two of three forget.
+    pub(crate) fn rebuild(random: &mut StdRng) -> Fault {
+        match random.random_range(0..8) {
+            0 => Fault::draw(random),
+            1 => Fault::pause_kill(random),
+            2 => Fault::Partition {
+                node: NodeId(random.random_range(1..=3)),
+                lasts: Duration::from_millis(random.random_range(500..3_000)),
+            },
+            _ => Fault::Rebuild {
+                node: NodeId(random.random_range(1..=3)),
+                shard: ShardId(random.random_range(0..SHARDS)),
+            },
+        }
+    }
+
     /// Lets it happen, and lets it pass.
     pub(crate) async fn happen(self, simulation: &Simulation) {
         let network = &simulation.network;
@@ -267,6 +285,19 @@ impl Fault {
                 });
             }
             Fault::Reset { a, b } => network.reset(a, b),
+            Fault::Rebuild { node, shard } => {
+                let Some(damaged) = simulation.member(node).running() else {
+                    return;
+                };
+                machine::damage(&damaged.state(shard));
+                let asked = simulation.member(NodeId(node.0 % 3 + 1)).running();
+                let asked = asked.unwrap_or(damaged);
+                // In the background: it may be refused, or cut off at any step.
+                tokio::task::spawn_local(async move {
+                    let rebuilt = asked.rebuild_replica(shard, node).await;
+                    tracing::info!(%node, %shard, ?rebuilt, "a rebuild");
+                });
+            }
             Fault::Deposed { shard } => propose_as_deposed(simulation, shard).await,
         }
     }

@@ -39,6 +39,22 @@ pub(crate) const OLD_KIND: u8 = 1;
 /// Kind that only a newer build knows.
 pub(crate) const NEW_KIND: u8 = 2;
 
+/// Changes the rows of one replica beside its log, as a disk does that returns other bytes than were written.
+pub(crate) fn damage(state: &ShardState) {
+    let Ok(Some(applied)) = state.applied() else {
+        return;
+    };
+    let mut transaction = state.transaction();
+    transaction.put(DIFFERENCES, b"damage", b"damage");
+    // Refused by a disk that is gone, which is no matter here.
+    drop(transaction.commit(applied));
+}
+
+/// Whether [`damage`] is among the rows.
+pub(crate) fn is_damaged(state: &ShardState) -> bool {
+    matches!(state.get(DIFFERENCES, b"damage"), Ok(Some(_)))
+}
+
 /// Where it went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AppendAck {

@@ -24,6 +24,7 @@ mod machine;
 mod member;
 mod panics;
 mod paused;
+mod rebuilds;
 mod scenarios;
 mod simulation;
 mod upgrades;
@@ -118,6 +119,22 @@ mod sound {
         )* };
     }
 
+    macro_rules! rebuilds {
+        ($($name:ident = $block:literal),*) => { $(
+            #[test]
+            fn $name() {
+                hold($block, RunPlan::rebuilds);
+            }
+        )* };
+    }
+
+    rebuilds!(
+        rebuilds_lose_nothing_0 = 0,
+        rebuilds_lose_nothing_1 = 1,
+        rebuilds_lose_nothing_2 = 2,
+        rebuilds_lose_nothing_3 = 3
+    );
+
     pauses!(
         reads_are_fresh_after_pauses_0 = 0,
         reads_are_fresh_after_pauses_1 = 1,
@@ -146,6 +163,11 @@ mod seeded {
     #[test]
     fn an_epoch_that_apply_does_not_check_is_caught() {
         is_caught(SeededBug::EpochUnchecked, RunPlan::deposed_owners);
+    }
+
+    #[test]
+    fn a_replica_that_is_deleted_while_it_votes_is_caught() {
+        is_caught(SeededBug::VoterDeleted, RunPlan::rebuilds);
     }
 
     #[test]
@@ -190,6 +212,7 @@ mod seeded {
                 RunPlan::pause_kills,
                 RunPlan::pause_cuts,
                 RunPlan::wrong_clocks,
+                RunPlan::rebuilds,
             ];
             for plan in plans.map(|plan| plan(seed)) {
                 if let Err(violation) = run_soundly(seed, &plan) {

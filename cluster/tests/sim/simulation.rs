@@ -122,6 +122,14 @@ impl RunPlan {
         }
     }
 
+    /// Replicas that are rebuilt while members die.
+    pub(crate) fn rebuilds(seed: u64) -> RunPlan {
+        RunPlan {
+            sync_delay: Duration::from_millis(12),
+            ..RunPlan::draw(seed, 10, 1_500, Fault::rebuild)
+        }
+    }
+
     /// Takeovers, and owners that were deposed without knowing.
     pub(crate) fn deposed_owners(seed: u64) -> RunPlan {
         RunPlan::draw(seed, 10, 1_500, Fault::deposed)

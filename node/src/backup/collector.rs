@@ -6,7 +6,7 @@ use storage::{ArchiveChunk, RowSummary};
 use super::BackupError;
 use super::directory::BackupDirectory;
 use super::frame::{Frame, ShardEnd, ShardHead};
-use super::manifest::{RowSet, RowTotals, ShardEntry};
+use super::shard_entry::{RowSet, RowTotals, ShardEntry};
 use crate::state_machine::TABLES;
 
 /// Shard that is being collected.

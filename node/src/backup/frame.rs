@@ -8,7 +8,7 @@ use cluster::ShardPosition;
 use serde::{Deserialize, Serialize};
 use storage::ARCHIVE_CHUNK_BYTES;
 
-use super::manifest::{HexNumber, RowTotals};
+use super::shard_entry::{HexNumber, RowTotals};
 
 const HEAD: u8 = 1;
 const ROWS: u8 = 2;

@@ -1,4 +1,4 @@
-//! Backups: the rows of every shard in a directory, and new data directories from them.
+//! Backups: the rows of every shard in a directory or a bucket, and new data directories from them.
 //!
 //! ```text
 //!  node:  rows of a shard at one log index → frames of an HTTP response
@@ -9,9 +9,17 @@
 //! A chunk is stored once, however many backups of the directory contain it. The formats are in docs/on-disk.md, the
 //! reasons in docs/decisions/0029-backups-are-chunks-of-rows.md.
 
+mod shard_entry;
+
 mod manifest;
 
 mod frame;
+
+mod local_files;
+
+mod bucket;
+
+mod target;
 
 mod directory;
 
@@ -36,8 +44,10 @@ pub(crate) use collector::ShardCollector;
 pub(crate) use data_directory::collect_from_data;
 pub(crate) use directory::BackupDirectory;
 pub(crate) use frame::{Frame, FrameDecoder, ShardEnd, ShardHead};
-pub(crate) use manifest::{Manifest, ShardEntry};
+pub(crate) use manifest::Manifest;
 pub(crate) use restore::restore;
+pub(crate) use shard_entry::ShardEntry;
+pub(crate) use target::BackupTarget;
 pub(crate) use verify::verify;
 
 use std::path::{Path, PathBuf};
@@ -58,6 +68,9 @@ pub enum BackupError {
     /// The file system refused an operation.
     #[error("{}: {source}", .path.display())]
     File { path: PathBuf, source: std::io::Error },
+    /// The object storage refused a request, or cannot be reached.
+    #[error("{object}: {reason}")]
+    Bucket { object: String, reason: String },
     /// A store refused an operation.
     #[error("storage: {0}")]
     Storage(#[from] storage::Error),
@@ -76,6 +89,21 @@ impl BackupError {
             path: path.to_owned(),
             reason: reason.into(),
         }
+    }
+
+    fn too_long(path: &Path, bytes: u64, limit: u64) -> BackupError {
+        BackupError::damaged(
+            path,
+            format!("{bytes} bytes, more than the {limit} that are permitted"),
+        )
+    }
+
+    /// Returns the error for a target without backups that holds something else.
+    fn foreign(target: &Path, name: &str) -> BackupError {
+        BackupError::Refused(format!(
+            "{} is neither empty nor a directory of backups: it holds {name:?}",
+            target.display()
+        ))
     }
 
     fn file(path: &Path) -> impl Fn(std::io::Error) -> BackupError + '_ {

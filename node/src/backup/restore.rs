@@ -9,8 +9,10 @@ use cluster::{FeatureLevel, ShardId};
 use storage::{RowSummary, Store};
 
 use super::BackupError;
-use super::directory::{BackupDirectory, sync_directory};
-use super::manifest::{Manifest, ShardEntry};
+use super::directory::BackupDirectory;
+use super::local_files::sync_directory;
+use super::manifest::Manifest;
+use super::shard_entry::ShardEntry;
 use super::verify::check_totals;
 use crate::state_machine::{CorrectedRows, TABLES, correct_user_rows};
 
@@ -119,9 +121,8 @@ fn restore_shard(directory: &BackupDirectory, store: &Store, entry: &ShardEntry)
     let mut import = store.state(shard).import()?;
     for (is_key, set) in entry.row_sets() {
         let mut total = RowSummary::default();
-        for chunk in &set.chunks {
-            let bytes = directory.read_chunk(chunk, is_key)?;
-            total = total.and(import.add_archived(&bytes)?);
+        for bytes in directory.chunks(set, is_key) {
+            total = total.and(import.add_archived(&bytes?)?);
         }
         check_totals(directory, entry.shard, set, total)?;
     }

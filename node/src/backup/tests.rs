@@ -44,6 +44,10 @@ impl Fixture {
         self.dir.path().join("backups")
     }
 
+    fn target(&self) -> BackupTarget {
+        BackupTarget::from(&*self.backups())
+    }
+
     fn data(&self) -> PathBuf {
         self.dir.path().join("data")
     }
@@ -59,7 +63,7 @@ impl Fixture {
 
     /// Adds a backup, as a node sends it. Returns the bytes of its new chunks.
     fn add(&self, began_ms: u64, includes_keys: bool) -> u64 {
-        let directory = BackupDirectory::create(&self.backups()).unwrap();
+        let directory = BackupDirectory::create(&self.target()).unwrap();
         let mut manifest = Manifest::new(format!("{CLUSTER:016x}"), includes_keys, began_ms);
         let mut new_bytes = 0;
         for shard in 0..SHARDS {
@@ -104,11 +108,11 @@ impl Fixture {
     }
 
     fn verify(&self) -> Result<(), BackupError> {
-        verify(&BackupDirectory::open(&self.backups())?, None).map(drop)
+        verify(&BackupDirectory::open(&self.target())?, None).map(drop)
     }
 
     fn restore(&self) -> Result<(), BackupError> {
-        let directory = BackupDirectory::open(&self.backups())?;
+        let directory = BackupDirectory::open(&self.target())?;
         restore(&directory, None, &self.data(), 7).map(drop)
     }
 
@@ -170,7 +174,7 @@ fn a_restored_directory_can_be_backed_up() {
     let fixture = Fixture::new();
     fixture.add(1_000, true);
     fixture.restore().unwrap();
-    let directory = BackupDirectory::create(&fixture.backups()).unwrap();
+    let directory = BackupDirectory::create(&fixture.target()).unwrap();
     let backup = collect_from_data(&directory, &fixture.data(), true, || 2_000).unwrap();
     // The same rows are the same chunks.
     assert_eq!((backup.new_bytes, backup.unapplied.len()), (0, 0));
@@ -178,7 +182,7 @@ fn a_restored_directory_can_be_backed_up() {
     drop(directory);
     fixture.verify().unwrap();
     let elsewhere = fixture.dir.path().join("nothing");
-    let directory = BackupDirectory::create(&fixture.backups()).unwrap();
+    let directory = BackupDirectory::create(&fixture.target()).unwrap();
     let refused = collect_from_data(&directory, &elsewhere, true, || 3_000)
         .err()
         .unwrap();
@@ -199,7 +203,7 @@ fn next_backup_stores_only_what_has_changed() {
     fixture.verify().unwrap();
 
     // What only removed backups need is removed, and no more.
-    let directory = BackupDirectory::create(&fixture.backups()).unwrap();
+    let directory = BackupDirectory::create(&fixture.target()).unwrap();
     let names = directory.backups().unwrap();
     assert_eq!(names.len(), 3);
     assert_eq!(directory.sweep().unwrap(), (0, 0));
@@ -229,6 +233,29 @@ fn key_material_is_only_in_the_folder_of_keys() {
         }
     }
     assert!(chunks > 2, "{chunks} chunks");
+}
+
+#[cfg(unix)]
+#[test]
+fn backups_are_readable_by_their_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let fixture = Fixture::new();
+    fixture.add(1_000, true);
+    let (mut left, mut files) = (vec![fixture.backups()], 0);
+    while let Some(path) = left.pop() {
+        let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        if path.is_dir() {
+            left.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if !path.ends_with("LOCK") {
+            assert_eq!(mode, 0o600, "{}", path.display());
+            files += 1;
+        }
+        // Below a directory that is closed, the others need no mode of their own.
+        if path == fixture.backups() {
+            assert_eq!(mode, 0o700);
+        }
+    }
+    assert!(files > 3, "{files} files");
 }
 
 #[test]
@@ -281,7 +308,7 @@ fn damaged_backups_are_refused_with_the_file_at_fault() {
 fn misplaced_and_missing_rows_are_refused() {
     let fixture = Fixture::new();
     fixture.add(1_000, true);
-    let directory = BackupDirectory::open(&fixture.backups()).unwrap();
+    let directory = BackupDirectory::open(&fixture.target()).unwrap();
     let (name, manifest) = directory.backup(None).unwrap();
     let path = fixture.backups().join(format!("{name}.manifest"));
     let swap = |change: &dyn Fn(&mut Manifest)| {
@@ -316,7 +343,7 @@ fn misplaced_and_missing_rows_are_refused() {
 #[test]
 fn responses_that_lack_something_make_no_backup() {
     let fixture = Fixture::new();
-    let directory = BackupDirectory::create(&fixture.backups()).unwrap();
+    let directory = BackupDirectory::create(&fixture.target()).unwrap();
     let frames = fixture.frames(0, true);
     let collect = |frames: &[Frame]| {
         let mut collector = ShardCollector::new(&directory);
@@ -348,8 +375,8 @@ fn responses_that_lack_something_make_no_backup() {
 fn other_directories_are_left_alone() {
     let fixture = Fixture::new();
     fixture.add(1_000, false);
-    let directory = BackupDirectory::create(&fixture.backups()).unwrap();
-    let locked = BackupDirectory::create(&fixture.backups())
+    let directory = BackupDirectory::create(&fixture.target()).unwrap();
+    let locked = BackupDirectory::create(&fixture.target())
         .unwrap_err()
         .to_string();
     assert!(locked.contains("another backup is running"), "{locked}");
@@ -360,15 +387,19 @@ fn other_directories_are_left_alone() {
     let foreign = fixture.dir.path().join("foreign");
     fs::create_dir(&foreign).unwrap();
     fs::write(foreign.join("letter.txt"), b"words").unwrap();
-    let refused = BackupDirectory::create(&foreign).unwrap_err().to_string();
+    let refused = BackupDirectory::create(&BackupTarget::from(&*foreign))
+        .unwrap_err()
+        .to_string();
     assert!(refused.contains("letter.txt"), "{refused}");
-    let refused = BackupDirectory::open(&foreign).unwrap_err().to_string();
+    let refused = BackupDirectory::open(&BackupTarget::from(&*foreign))
+        .unwrap_err()
+        .to_string();
     assert!(refused.contains("no directory of backups"), "{refused}");
-    let directory = BackupDirectory::open(&fixture.backups()).unwrap();
+    let directory = BackupDirectory::open(&fixture.target()).unwrap();
     let refused = restore(&directory, None, &foreign, 7).unwrap_err().to_string();
     assert!(refused.contains("is not empty"), "{refused}");
     assert_eq!(fs::read(foreign.join("letter.txt")).unwrap(), b"words");
     fs::write(fixture.backups().join("BACKUPS"), "rookery-backups\nformat 2\n").unwrap();
-    let refused = BackupDirectory::open(&fixture.backups()).unwrap_err().to_string();
+    let refused = BackupDirectory::open(&fixture.target()).unwrap_err().to_string();
     assert!(refused.contains("another format"), "{refused}");
 }

@@ -4,7 +4,8 @@ use storage::{ArchiveChunk, RowSummary};
 
 use super::BackupError;
 use super::directory::BackupDirectory;
-use super::manifest::{Manifest, RowSet, RowTotals};
+use super::manifest::Manifest;
+use super::shard_entry::{RowSet, RowTotals};
 use crate::state_machine::TABLES;
 
 /// Backup without a defect.
@@ -23,9 +24,8 @@ pub(crate) fn verify(directory: &BackupDirectory, name: Option<&str>) -> Result<
     for shard in &manifest.shards {
         for (is_key, set) in shard.row_sets() {
             let mut total = RowSummary::default();
-            for chunk in &set.chunks {
-                let bytes = directory.read_chunk(chunk, is_key)?;
-                let rows = ArchiveChunk::read(TABLES, &bytes)?;
+            for bytes in directory.chunks(set, is_key) {
+                let rows = ArchiveChunk::read(TABLES, &bytes?)?;
                 total = total.and(rows);
             }
             check_totals(directory, shard.shard, set, total)?;
@@ -51,5 +51,5 @@ pub(super) fn check_totals(
         "the rows of shard {shard} do not match the manifest: {} rows instead of {}, or other ones",
         found.rows, set.totals.rows
     );
-    Err(BackupError::damaged(directory.path(), reason))
+    Err(BackupError::damaged(&directory.path(), reason))
 }

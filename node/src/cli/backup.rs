@@ -1,4 +1,4 @@
-//! `rookery backup`: backups of a cluster in a directory, and `rookery restore`.
+//! `rookery backup`: backups of a cluster in a directory or a bucket, and `rookery restore`.
 
 mod create;
 mod report;
@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use self::create::Create;
 use self::report::{bytes, seconds};
 use super::Error;
-use crate::backup::{BackupDirectory, restore, verify};
+use crate::backup::{BackupDirectory, BackupTarget, restore, verify};
 
 /// Arguments of `rookery backup`.
 #[derive(Args)]
@@ -22,7 +22,7 @@ pub(super) struct Backup {
 
 #[derive(Subcommand)]
 enum BackupCommand {
-    /// Adds a backup of a running cluster, or of a stopped node, to a directory. Stores only what it does not hold yet.
+    /// Adds a backup of a running cluster, or of a stopped node, to a directory or bucket. Stores only what is not there yet.
     Create(Create),
     /// Reads every file of a backup and compares lengths, checksums and rows. Needs no node.
     Verify(Verify),
@@ -35,8 +35,9 @@ enum BackupCommand {
 /// Arguments of `rookery backup verify`.
 #[derive(Args)]
 struct Verify {
-    /// Directory of the backups.
-    dir: PathBuf,
+    /// Directory of the backups, or `s3://BUCKET/PREFIX`.
+    #[arg(value_name = "TARGET")]
+    target: BackupTarget,
     /// Name of a backup, as `list` prints it; default: the newest one.
     #[arg(long, value_name = "NAME")]
     backup: Option<String>,
@@ -45,15 +46,17 @@ struct Verify {
 /// Arguments of `rookery backup list`.
 #[derive(Args)]
 struct List {
-    /// Directory of the backups.
-    dir: PathBuf,
+    /// Directory of the backups, or `s3://BUCKET/PREFIX`.
+    #[arg(value_name = "TARGET")]
+    target: BackupTarget,
 }
 
 /// Arguments of `rookery backup prune`.
 #[derive(Args)]
 struct Prune {
-    /// Directory of the backups.
-    dir: PathBuf,
+    /// Directory of the backups, or `s3://BUCKET/PREFIX`.
+    #[arg(value_name = "TARGET")]
+    target: BackupTarget,
     /// Number of the newest backups that stay.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     keep: u32,
@@ -62,8 +65,9 @@ struct Prune {
 /// Arguments of `rookery restore`.
 #[derive(Args)]
 pub(super) struct Restore {
-    /// Directory of the backups.
-    dir: PathBuf,
+    /// Directory of the backups, or `s3://BUCKET/PREFIX`.
+    #[arg(value_name = "TARGET")]
+    target: BackupTarget,
     /// Data directory to write: it must be empty or not exist.
     #[arg(long, value_name = "NEWDIR")]
     data: PathBuf,
@@ -90,7 +94,7 @@ impl Backup {
 impl Verify {
     fn run(self) -> Result<(), Error> {
         let began = Instant::now();
-        let verified = verify(&BackupDirectory::open(&self.dir)?, self.backup.as_deref())?;
+        let verified = verify(&BackupDirectory::open(&self.target)?, self.backup.as_deref())?;
         let (rows, size) = verified.manifest.size();
         println!(
             "backup {} is whole: {} shards, {rows} rows, {}, read in {}",
@@ -105,7 +109,7 @@ impl Verify {
 
 impl List {
     fn run(self) -> Result<(), Error> {
-        let directory = BackupDirectory::open(&self.dir)?;
+        let directory = BackupDirectory::open(&self.target)?;
         for name in directory.backups()? {
             let (_, manifest) = directory.backup(Some(&name))?;
             let (rows, size) = manifest.size();
@@ -127,7 +131,7 @@ impl List {
 
 impl Prune {
     fn run(self) -> Result<(), Error> {
-        let directory = BackupDirectory::create(&self.dir)?;
+        let directory = BackupDirectory::create(&self.target)?;
         let names = directory.backups()?;
         let keep = usize::try_from(self.keep).unwrap_or(usize::MAX);
         let old = &names[..names.len().saturating_sub(keep)];
@@ -145,7 +149,7 @@ impl Prune {
 impl Restore {
     pub(super) fn run(self) -> Result<(), Error> {
         let began = Instant::now();
-        let directory = BackupDirectory::open(&self.dir)?;
+        let directory = BackupDirectory::open(&self.target)?;
         // Never 0, which means no cluster.
         let cluster = rand::random::<u64>() | 1;
         let restored = restore(&directory, self.backup.as_deref(), &self.data, cluster)?;

@@ -7,7 +7,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::{AUTHORIZATION, HOST};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 
@@ -48,13 +48,26 @@ impl NodeClient {
     /// # Errors
     /// There is no answer, or the node refuses.
     pub(super) async fn get(&self, path: &str) -> Result<Response<Incoming>, Error> {
+        self.send(Method::GET, path).await
+    }
+
+    /// Sends a request for a change, without a body.
+    ///
+    /// # Errors
+    /// There is no answer, or the node refuses.
+    pub(super) async fn post(&self, path: &str) -> Result<(), Error> {
+        self.send(Method::POST, path).await.map(drop)
+    }
+
+    async fn send(&self, method: Method, path: &str) -> Result<Response<Incoming>, Error> {
         let unreachable = || Error::Unreachable(self.url.clone());
         let stream = probe::connect(&self.url).await.map_err(|_| unreachable())?;
         let handshake = http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(|_| unreachable())?;
         // Ends with the response or with the process; an error of the connection is one of the body, too.
         tokio::spawn(async move { drop(connection.await) });
-        let mut request = Request::get(path).header(HOST, probe::host(&self.url));
+        let request = Request::builder().method(method).uri(path);
+        let mut request = request.header(HOST, probe::host(&self.url));
         if let Some(token) = &self.token {
             request = request.header(AUTHORIZATION, format!("Bearer {}", token.0));
         }
@@ -63,7 +76,7 @@ impl NodeClient {
             .map_err(|error| self.refused(error))?;
         let response = sender.send_request(request).await.map_err(|_| unreachable())?;
         match response.status() {
-            StatusCode::OK => Ok(response),
+            status if status.is_success() => Ok(response),
             StatusCode::UNAUTHORIZED => Err(Error::NotAllowed(format!(
                 "{}: the node refuses the admin token: give one of server.admin_token by --token-file or {TOKEN}",
                 self.url

@@ -12,13 +12,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::signature::SignedHeaders;
-use super::tls::Tls;
+use crate::tls::OutgoingTls;
 
 /// Posts the body and returns the status; errors are texts for people. Redirects are not followed: the settings name
 /// the receiver.
 pub(super) async fn post(
     uri: &Uri,
-    tls: Option<&Tls>,
+    tls: Option<&OutgoingTls>,
     signed: &SignedHeaders,
     body: Bytes,
 ) -> Result<StatusCode, String> {

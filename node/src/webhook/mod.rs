@@ -1,14 +1,13 @@
 //! Webhook client: signed POST requests with a bounded number of attempts.
 //!
 //! Requests are signed as [Standard Webhooks](https://www.standardwebhooks.com) specifies, so that receivers verify
-//! them with a library. `signature` creates the headers, `exchange` sends HTTP/1.1 over one connection per attempt, and
-//! `tls` secures `https://` addresses, which receivers outside of the private network require.
+//! them with a library. `signature` creates the headers, and `exchange` sends HTTP/1.1 over one connection per attempt,
+//! with TLS at `https://` addresses, which receivers outside of the private network require.
 //!
 //! Nothing is queued: beyond [`Settings::concurrent`] requests in progress, a call fails with [`WebhookError::Busy`].
 
 mod exchange;
 mod signature;
-mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +22,8 @@ use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
-use self::tls::Tls;
 use crate::config;
+use crate::tls::OutgoingTls;
 pub use signature::{SigningSecret, UnusableSecret};
 
 /// Pause before the second attempt; it doubles with each further one.
@@ -64,7 +63,7 @@ pub struct Webhook {
 struct WebhookEndpoint {
     name: &'static str,
     uri: Uri,
-    tls: Option<Tls>,
+    tls: Option<OutgoingTls>,
     key: SigningSecret,
     timeout: Duration,
     attempts: u32,
@@ -137,7 +136,7 @@ impl Webhook {
         let target = WebhookEndpoint {
             name,
             uri,
-            tls: secure.then(|| Tls::trusting(&ca_file)).transpose()?,
+            tls: secure.then(|| OutgoingTls::trusting(&ca_file)).transpose()?,
             key: SigningSecret::parse(&secret)?,
             timeout,
             attempts: attempts.max(1),

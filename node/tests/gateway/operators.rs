@@ -10,7 +10,7 @@ const READ: &str = "a-token-that-reads-in-tests";
 const OPERATE: &str = "a-token-that-operates-in-tests";
 
 /// Method, path, what a token with the role `read` is answered, and one with `operate`. Nobody else gets further than 401.
-const TABLE: [(&str, &str, u16, u16); 22] = [
+const TABLE: [(&str, &str, u16, u16); 24] = [
     ("GET", "/metrics", 200, 200),
     ("GET", "/v1/cluster", 200, 200),
     ("GET", "/v1/cluster/owner?conversation=g_1", 200, 200),
@@ -39,6 +39,9 @@ const TABLE: [(&str, &str, u16, u16); 22] = [
     ("GET", "/v1/admin/events", 200, 200),
     // It changes nothing, but sends what people wrote. This shard does not exist: rows are not text.
     ("GET", "/v1/admin/backups/shards/999", 403, 400),
+    ("GET", "/v1/admin/shards/0/replicas", 200, 200),
+    // The only replica has none to be filled from.
+    ("POST", "/v1/admin/shards/0/replicas/1/rebuild", 403, 409),
 ];
 
 /// A node with a listener for operators of its own.

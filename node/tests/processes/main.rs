@@ -19,6 +19,7 @@ mod membership;
 mod mixed_room;
 mod overview;
 mod people;
+mod repair;
 mod resume;
 mod retention;
 mod room;

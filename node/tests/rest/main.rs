@@ -19,6 +19,7 @@ mod messages;
 mod presence;
 mod profiles;
 mod rates;
+mod raw_requests;
 mod reading;
 mod refusals;
 mod server_api;

@@ -42,6 +42,37 @@ pub struct ArchiveChunk {
     pub summary: RowSummary,
 }
 
+// === impl SnapshotExport ===
+
+impl SnapshotExport {
+    /// Returns the summary of all rows of the copy, and checks every record. Reads all of them, wherever the next chunk
+    /// begins.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for a damaged record.
+    pub fn summary(&self) -> Result<RowSummary, Error> {
+        self.inner.health.check()?;
+        let mut summary = RowSummary::default();
+        for &table in self.inner.tables.tables() {
+            let mut each = |key: &[u8], value: &[u8]| {
+                summary.add(table, key, value);
+                Ok(ControlFlow::Continue(()))
+            };
+            let (shard, generation) = (self.shard, self.generation);
+            row_scan::visit(
+                &*self.rows,
+                shard,
+                generation,
+                table,
+                &[]..&[],
+                ScanOrder::Ascending,
+                &mut each,
+            )?;
+        }
+        Ok(summary)
+    }
+}
+
 // === impl RowSummary ===
 
 impl RowSummary {

@@ -75,7 +75,9 @@ impl StateMachineStore {
         tracing::info!(shard = %self.shard, index = meta.last_log_id.map(|l| l.index), "snapshot installed");
         let owner_changed = self.applied.owner != position.owner;
         self.applied = position;
-        *self.standing.lock() = self.applied.standing();
+        let standing = self.applied.standing();
+        *self.standing.lock() = standing;
+        self.copies.reached(standing.applied);
         // The snapshot may skip takeovers; an owner deposed by a skipped one must be deactivated here.
         if owner_changed {
             self.watcher.taken_over(self.shard, self.applied.owner);

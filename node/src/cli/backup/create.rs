@@ -9,7 +9,8 @@ use http_body_util::BodyExt;
 use super::now_ms;
 use super::report::{bytes, seconds};
 use crate::backup::{
-    BackupDirectory, BackupError, FrameDecoder, Manifest, ShardCollector, ShardEntry, collect_from_data,
+    BackupDirectory, BackupError, BackupTarget, FrameDecoder, Manifest, ShardCollector, ShardEntry,
+    collect_from_data,
 };
 use crate::cli::node_client::NodeClient;
 use crate::cli::{Error, ctl};
@@ -22,8 +23,11 @@ const RETRY: Duration = Duration::from_millis(500);
 /// Arguments of `rookery backup create`.
 #[derive(Args)]
 pub(super) struct Create {
-    /// Directory of the backups; created if it does not exist.
-    dir: PathBuf,
+    /// Directory of the backups, which is created if it does not exist, or `s3://BUCKET/PREFIX`. The credentials of a
+    /// bucket are taken from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, its server from AWS_REGION or
+    /// AWS_ENDPOINT_URL.
+    #[arg(value_name = "TARGET")]
+    target: BackupTarget,
     /// Address of the port for operators of a node: `http://HOST:PORT`. May be repeated: the first node that can be reached
     /// is asked. The admin token, of the role operate, is taken from `--token-file` or ROOKERY_ADMIN_TOKEN.
     #[arg(
@@ -44,6 +48,17 @@ pub(super) struct Create {
     /// can read the backup can then sign tokens of any user.
     #[arg(long)]
     include_keys: bool,
+    /// Maximum bytes per second that are read from the cluster, as `8MiB`; default: as fast as `cluster.snapshot_rate`
+    /// permits. Lower it if the backup costs the clients too much.
+    #[arg(long, value_name = "BYTES", value_parser = rate)]
+    rate: Option<u64>,
+}
+
+/// Pace of a transfer, over all shards.
+struct Pace {
+    rate: Option<u64>,
+    received: u64,
+    began: Instant,
 }
 
 /// Cluster as its node describes it.
@@ -59,7 +74,7 @@ impl Create {
         let began = Instant::now();
         let (manifest, new_bytes, directory) = match &self.data {
             Some(data) => {
-                let directory = BackupDirectory::create(&self.dir)?;
+                let directory = BackupDirectory::create(&self.target)?;
                 let backup = collect_from_data(&directory, data, self.include_keys, now_ms)?;
                 for (shard, entries) in &backup.unapplied {
                     eprintln!(
@@ -72,7 +87,7 @@ impl Create {
             None => {
                 // Before the directory is created: without an answer there will be no backup.
                 let (client, shape) = self.reach().await?;
-                let directory = BackupDirectory::create(&self.dir)?;
+                let directory = BackupDirectory::create(&self.target)?;
                 let (manifest, new_bytes) = self.collect(&client, &shape, &directory).await?;
                 (manifest, new_bytes, directory)
             }
@@ -116,11 +131,15 @@ impl Create {
         directory: &BackupDirectory,
     ) -> Result<(Manifest, u64), Error> {
         let mut manifest = Manifest::new(shape.cluster.clone(), self.include_keys, now_ms());
+        let mut pace = Pace::of(self.rate);
         let mut new_bytes = 0;
         for shard in 0..shape.shards {
             let (mut attempt, mut pause) = (1, RETRY);
             let (entry, bytes) = loop {
-                match self.collect_shard(client, shape, directory, shard).await {
+                match self
+                    .collect_shard(client, shape, directory, shard, &mut pace)
+                    .await
+                {
                     Ok(collected) => break collected,
                     Err(error) if attempt < ATTEMPTS && is_passing(&error) => {
                         eprintln!("rookery: shard {shard}: {error}; trying again");
@@ -143,6 +162,7 @@ impl Create {
         shape: &ClusterShape,
         directory: &BackupDirectory,
         shard: u16,
+        pace: &mut Pace,
     ) -> Result<(ShardEntry, u64), Error> {
         // Before the request: everything that was acknowledged until now is in the rows.
         let taken_ms = now_ms();
@@ -152,7 +172,9 @@ impl Create {
         let (mut decoder, mut collector) = (FrameDecoder::default(), ShardCollector::new(directory));
         while let Some(part) = body.frame().await {
             let part = part.map_err(|error| broken(error.to_string()))?;
-            decoder.push(part.data_ref().map_or(&[][..], |data| &data[..]));
+            let bytes = part.data_ref().map_or(&[][..], |data| &data[..]);
+            decoder.push(bytes);
+            pace.received(bytes.len()).await;
             while let Some(frame) = decoder.next().map_err(broken)? {
                 collector.add(frame)?;
             }
@@ -166,6 +188,35 @@ impl Create {
             return Err(broken("it is of another cluster or shard".to_owned()));
         }
         Ok((entry, new_bytes))
+    }
+}
+
+// === impl Pace ===
+
+impl Pace {
+    fn of(rate: Option<u64>) -> Pace {
+        Pace {
+            rate,
+            received: 0,
+            began: Instant::now(),
+        }
+    }
+
+    /// Waits until the rate permits more. Meanwhile the connection is not read, so that the node sends no more, either.
+    async fn received(&mut self, bytes: usize) {
+        self.received = self.received.saturating_add(bytes as u64);
+        if let Some(rate) = self.rate {
+            let due = Duration::from_millis(self.received.saturating_mul(1_000) / rate);
+            tokio::time::sleep(due.saturating_sub(self.began.elapsed())).await;
+        }
+    }
+}
+
+/// Parses a rate in bytes per second.
+fn rate(text: &str) -> Result<u64, String> {
+    match text.parse::<bytesize::ByteSize>()?.as_u64() {
+        0 => Err("must be greater than 0".to_owned()),
+        rate => Ok(rate),
     }
 }
 

@@ -40,7 +40,7 @@ fn conv() -> ConversationId {
 }
 
 /// One command of each kind, with the bytes behind the version.
-fn commands() -> Vec<(ShardCommand, &'static str)> {
+pub(super) fn commands() -> Vec<(ShardCommand, &'static str)> {
     let id = OutboxId { index: 5, n: 2 };
     let bo = || u("bo");
     let key = || ClientMessageId::parse("k").unwrap();

@@ -24,6 +24,7 @@ mod clocks;
 mod consent;
 mod correction;
 mod counts;
+mod damaged_commands;
 mod device_cursors;
 mod devices;
 mod directs;

@@ -10,6 +10,7 @@ mod keys;
 mod membership;
 mod nodes;
 mod sessions;
+mod shards;
 mod users;
 
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -22,4 +23,5 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     keys::routes(config);
     events::routes(config);
     backups::routes(config);
+    shards::routes(config);
 }

@@ -1,93 +1,32 @@
-//! `rookery audit`: comparison of the replicas of every shard by the digests of what they have applied.
+//! Digests of what replicas have applied, from the statuses of the nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
-use clap::Args;
 use serde_json::Value;
-
-use super::node_client::NodeClient;
-use super::{Error, ctl};
-
-/// Pause between two samples of all nodes.
-const INTERVAL: Duration = Duration::from_millis(100);
-
-/// Arguments of `rookery audit`.
-#[derive(Args)]
-pub(super) struct Audit {
-    /// Addresses of the ports for operators of all nodes, repeated or with commas: `http://HOST:PORT`. The admin token is taken from `--token-file`
-    /// or ROOKERY_ADMIN_TOKEN.
-    #[arg(long, required = true, value_delimiter = ',', value_parser = ctl::http_url)]
-    url: Vec<String>,
-    /// File with the admin token of the nodes.
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
-    /// Time in which replicas must be found at one index, in seconds. While clients write it takes longer.
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
-    wait: u64,
-}
 
 /// Digests of replicas, by shard and applied index.
 #[derive(Default)]
-struct ReplicaSamples {
+pub(super) struct ReplicaSamples {
     /// Digest of each node there.
     digests: BTreeMap<(u64, u64), BTreeMap<u64, String>>,
     /// Nodes with a replica of each shard, by the cluster map.
-    replicas: BTreeMap<u64, BTreeSet<u64>>,
+    pub(super) replicas: BTreeMap<u64, BTreeSet<u64>>,
 }
 
 /// Two replicas with different digests at one index.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Difference {
+pub(super) struct Difference {
     shard: u64,
     index: u64,
     /// Digest of each node there.
     digests: BTreeMap<u64, String>,
 }
 
-// === impl Audit ===
-
-impl Audit {
-    pub(super) async fn run(self) -> Result<(), Error> {
-        let mut clients = Vec::new();
-        for url in &self.url {
-            clients.push(NodeClient::new(url, self.token_file.as_deref())?);
-        }
-        let given_up = Instant::now() + Duration::from_secs(self.wait);
-        let mut samples = ReplicaSamples::default();
-        loop {
-            for client in &clients {
-                samples.add(&client.json("/v1/cluster").await?);
-            }
-            if let Some(difference) = samples.difference() {
-                return Err(Error::Audit(difference.describe()));
-            }
-            let uncompared = samples.uncompared();
-            if uncompared.is_empty() {
-                println!(
-                    "the replicas of {} shards are equal at one index",
-                    samples.replicas.len()
-                );
-                return Ok(());
-            }
-            if Instant::now() > given_up {
-                return Err(Error::Audit(format!(
-                    "no difference, but some replicas were never at one index with another one: {}; \
-                     give every node by --url, and repeat while fewer clients write",
-                    describe(&uncompared)
-                )));
-            }
-            tokio::time::sleep(INTERVAL).await;
-        }
-    }
-}
-
 // === impl ReplicaSamples ===
 
 impl ReplicaSamples {
     /// Adds what a node reports of its replicas.
-    fn add(&mut self, status: &Value) {
+    pub(super) fn add(&mut self, status: &Value) {
         let Some(node) = status["node"].as_u64() else {
             return;
         };
@@ -109,7 +48,7 @@ impl ReplicaSamples {
     }
 
     /// Returns the first difference.
-    fn difference(&self) -> Option<Difference> {
+    pub(super) fn difference(&self) -> Option<Difference> {
         let differing = self.digests.iter().find(|(_, digests)| {
             let distinct: BTreeSet<&String> = digests.values().collect();
             distinct.len() > 1
@@ -122,7 +61,7 @@ impl ReplicaSamples {
     }
 
     /// Returns the replicas, by shard, that were not seen at one index with another one of their shard.
-    fn uncompared(&self) -> BTreeMap<u64, BTreeSet<u64>> {
+    pub(super) fn uncompared(&self) -> BTreeMap<u64, BTreeSet<u64>> {
         let mut left = self.replicas.clone();
         // A shard with one replica has nothing to compare.
         left.retain(|_, nodes| nodes.len() > 1);
@@ -139,7 +78,7 @@ impl ReplicaSamples {
 // === impl Difference ===
 
 impl Difference {
-    fn describe(&self) -> String {
+    pub(super) fn describe(&self) -> String {
         let digests: Vec<String> = self
             .digests
             .iter()
@@ -154,7 +93,7 @@ impl Difference {
     }
 }
 
-fn describe(uncompared: &BTreeMap<u64, BTreeSet<u64>>) -> String {
+pub(super) fn describe(uncompared: &BTreeMap<u64, BTreeSet<u64>>) -> String {
     let shards = uncompared.iter().map(|(shard, nodes)| {
         let nodes: Vec<String> = nodes.iter().map(u64::to_string).collect();
         format!("shard {shard} on node {}", nodes.join(" and "))

@@ -1,8 +1,8 @@
-//! TLS client for receivers.
+//! TLS client for servers of others: receivers of webhooks, object storage.
 //!
-//! The receiver presents a certificate for the host of its URL, signed by an authority that the system trusts
-//! (`SSL_CERT_FILE` and `SSL_CERT_DIR` override its location) or that the settings name. The node presents no
-//! certificate: posts are signed.
+//! The server presents a certificate for the host of its URL, signed by an authority that the system trusts
+//! (`SSL_CERT_FILE` and `SSL_CERT_DIR` override its location) or that the settings name. This side presents no
+//! certificate: requests are signed.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,18 +14,20 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::UnusableSecret;
-use crate::tls::{provider, system_roots};
+use super::{provider, system_roots};
 
-/// TLS configuration for receivers.
+/// TLS configuration for servers of others.
 #[derive(Clone)]
-pub(super) struct Tls(TlsConnector);
+pub struct OutgoingTls(TlsConnector);
 
-// === impl Tls ===
+// === impl OutgoingTls ===
 
-impl Tls {
+impl OutgoingTls {
     /// Trusts the authorities of the system and, if `ca_file` is not empty, those in the file.
-    pub(super) fn trusting(ca_file: &str) -> Result<Tls, UnusableSecret> {
+    ///
+    /// # Errors
+    /// Text for people: the file is no use, or nothing is trusted.
+    pub fn trusting(ca_file: &str) -> Result<OutgoingTls, String> {
         let mut roots = system_roots();
         if !ca_file.is_empty() {
             for certificate in read(ca_file)? {
@@ -34,28 +36,32 @@ impl Tls {
             }
         }
         if roots.is_empty() {
-            return Err(UnusableSecret::from(
-                "the system has no trusted certificate authorities: install them, or set a file of them",
-            ));
+            return Err(
+                "the system has no trusted certificate authorities: install them, or set a file of them"
+                    .to_owned(),
+            );
         }
         let config = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
-            .map_err(|error| UnusableSecret::from(error.to_string()))?;
+            .map_err(|error| error.to_string())?;
         let mut config = config.with_root_certificates(roots).with_no_client_auth();
-        // `exchange` speaks this version only.
+        // The clients speak this version only.
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Tls(TlsConnector::from(Arc::new(config))))
+        Ok(OutgoingTls(TlsConnector::from(Arc::new(config))))
     }
 
-    /// Establishes TLS with `host` and verifies its certificate; errors are texts for people.
-    pub(super) async fn speak(&self, host: &str, stream: TcpStream) -> Result<TlsStream<TcpStream>, String> {
+    /// Establishes TLS with `host` and verifies its certificate.
+    ///
+    /// # Errors
+    /// Text for people.
+    pub async fn speak(&self, host: &str, stream: TcpStream) -> Result<TlsStream<TcpStream>, String> {
         let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
         let spoken = self.0.connect(name, stream).await;
         spoken.map_err(|error| format!("TLS: {error}"))
     }
 }
 
-fn read(path: &str) -> Result<Vec<CertificateDer<'static>>, UnusableSecret> {
+fn read(path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     let file = CertificateDer::pem_file_iter(Path::new(path)).map_err(|error| unusable(path, &error))?;
     let read: Result<Vec<_>, _> = file.collect();
     match read {
@@ -65,6 +71,6 @@ fn read(path: &str) -> Result<Vec<CertificateDer<'static>>, UnusableSecret> {
     }
 }
 
-fn unusable(path: &str, why: &dyn std::fmt::Display) -> UnusableSecret {
-    UnusableSecret::from(format!("{path}: {why}"))
+fn unusable(path: &str, why: &dyn std::fmt::Display) -> String {
+    format!("{path}: {why}")
 }
