@@ -18,7 +18,7 @@ use crate::error::{CallError, CastError, Error, NotOwner};
 use crate::ids::{FeatureLevel, NodeId, NodeInfo, Route, Status};
 use crate::member::{Member, MemberCollector};
 use crate::service::Service;
-use crate::shard::MemberMethod;
+use crate::shard::{FailoverHistory, MemberMethod};
 use crate::state_machine::StateMachine;
 use crate::transport::{self, ConnectionClass, Responder, Transport};
 
@@ -183,6 +183,15 @@ impl Cluster {
     /// The reason for which the map is unchanged: no such member, the last member, or no majority.
     pub async fn remove_node(&self, node: NodeId) -> Result<(), String> {
         self.node.remove_node(node).await
+    }
+
+    /// Returns the history of failovers from a time on, from the meta group's owner, or without it from this node's
+    /// replica.
+    ///
+    /// # Errors
+    /// The reason for which neither is available.
+    pub async fn failovers(&self, since_ms: u64) -> Result<FailoverHistory, String> {
+        self.node.failovers(since_ms).await
     }
 
     /// Returns the status for operators, the response of `GET /v1/cluster`.

@@ -4,6 +4,7 @@ mod clock_exchange;
 mod collector;
 mod contacts;
 mod end_of_service;
+mod failovers;
 mod heartbeat;
 mod join;
 mod leadership_transfer;
@@ -88,6 +89,8 @@ pub(crate) struct Member {
     stopping: CancellationToken,
     tasks: TaskTracker,
     metrics: Metrics,
+    /// Notes of takeovers that the meta group does not have yet.
+    pending_failovers: failovers::PendingFailovers,
     /// Throttle of log lines about restarted replicas.
     restarts: LogThrottle,
     /// Throttle of log lines about failed saves of the disk records.
@@ -159,6 +162,7 @@ impl Member {
             catching_up: Mutex::new("the member starts".to_owned()),
             stopping: CancellationToken::new(),
             metrics: Metrics::default(),
+            pending_failovers: failovers::PendingFailovers::default(),
             restarts: LogThrottle::every(LOG_EVERY),
             unsaved: LogThrottle::every(LOG_EVERY),
             tasks,
@@ -188,6 +192,7 @@ impl Member {
         node.tasks.spawn(contacts::run(node.clone()));
         node.tasks.spawn(clock_exchange::run(node.clone()));
         node.tasks.spawn(readiness::run(node.clone()));
+        node.tasks.spawn(failovers::run(node.clone()));
         tracing::info!(
             node = %node.id(),
             cluster = format!("{:016x}", identity.cluster),

@@ -33,6 +33,10 @@ pub(crate) enum MemberMethod {
     Clock = 0xff08,
     /// Request to the owner of a shard (`u16`) for its applied index (`u64`). A position to compare with, not a proof.
     GetApplied = 0xff09,
+    /// Notes of failovers for the meta group's owner: a command of its group; the response is empty.
+    NoteFailovers = 0xff0a,
+    /// Request to the meta group's owner for the history of failovers from a time (`u64`) on.
+    GetFailovers = 0xff0b,
 }
 
 /// Announcement of a member about itself.
@@ -64,6 +68,8 @@ impl MemberMethod {
             MemberMethod::Synced,
             MemberMethod::Clock,
             MemberMethod::GetApplied,
+            MemberMethod::NoteFailovers,
+            MemberMethod::GetFailovers,
         ]
         .into_iter()
         .find(|&method| method as u16 == number)

@@ -73,12 +73,12 @@ impl StateMachineStore {
             .await?
             .map_err(io::Error::other)?;
         tracing::info!(shard = %self.shard, index = meta.last_log_id.map(|l| l.index), "snapshot installed");
-        let owner_changed = self.applied.owner != position.owner;
+        let replaced = self.applied.owner;
         self.applied = position;
         *self.standing.lock() = self.applied.standing();
         // The snapshot may skip takeovers; an owner deposed by a skipped one must be deactivated here.
-        if owner_changed {
-            self.watcher.taken_over(self.shard, self.applied.owner);
+        if replaced != self.applied.owner {
+            self.watcher.taken_over(self.shard, self.applied.owner, replaced);
         }
         self.watcher.changed(self.shard);
         Ok(())
