@@ -49,7 +49,9 @@ impl NodeClient {
     /// There is no answer, or the node refuses.
     pub(super) async fn get(&self, path: &str) -> Result<Response<Incoming>, Error> {
         let unreachable = || Error::Unreachable(self.url.clone());
-        let stream = probe::connect(&self.url).await.map_err(|_| unreachable())?;
+        let stream = probe::connect(&self.url, &probe::Trust::System)
+            .await
+            .map_err(|_| unreachable())?;
         let handshake = http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(|_| unreachable())?;
         // Ends with the response or with the process; an error of the connection is one of the body, too.

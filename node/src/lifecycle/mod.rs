@@ -47,6 +47,7 @@ use crate::service::ChatService;
 use crate::session::{AdmissionControl, RateLimits, SessionRegistry, UserRates};
 use crate::shard::WebhookTarget;
 use crate::state_machine::{ShardStateMachine, TABLES};
+use crate::telemetry::EventLoop;
 use crate::telemetry::metrics::{MetricsRegistry, ServerMetrics};
 use crate::webhook;
 
@@ -127,6 +128,8 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     let raft = ClusterRuntime::start(config.threads().cluster)?;
     let (actors, service, serve) = ActorRuntime::start(&config, &raft, hook, clock.clone()).await?;
     let metrics = ServerMetrics::default();
+    service.measure_lags(&metrics.loop_lag);
+    raft.handle().spawn(metrics.loop_lag.measure(EventLoop::Cluster));
     let access = UserAccessCache::new(service.conversations());
     let revoked = (ended.clone(), access.clone());
     let sessions = SessionRegistry::new(&config, revoked, metrics.clone(), raft.handle().clone());
@@ -184,6 +187,8 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         connections: limiter.gauges(),
         runtime: raft.handle().clone(),
         fsync: config.storage.fsync,
+        figures: figures.clone(),
+        settings: config.disclosed().into(),
     });
     service.serve_admin(admin.clone());
     let parts = server::GatewayDeps {

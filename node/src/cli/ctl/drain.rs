@@ -55,8 +55,10 @@ impl Drain {
     pub(super) async fn run(self, context: &CtlContext) -> Result<(), Failure> {
         let verdict = StopView::of(context, self.node).await?;
         if !verdict.can_stop {
-            eprintln!("{}", verdict.text());
-            eprintln!("the node is drained, but must not stop before that has changed");
+            context.output.say(&verdict.text());
+            context
+                .output
+                .say("the node is drained, but must not stop before that has changed");
         }
         let path = format!("/v1/admin/nodes/{}/drain", self.node);
         context.client.change(Method::POST, &path, None).await?;
@@ -98,7 +100,8 @@ impl Drain {
                 }
                 if seen.as_ref() != Some(&state) {
                     let DrainState { shards, sessions, .. } = state;
-                    eprintln!("{}: {shards} shards and {sessions} sessions left", state.state);
+                    let line = format!("{}: {shards} shards and {sessions} sessions left", state.state);
+                    context.output.say(&line);
                     seen = Some(state);
                 }
             }

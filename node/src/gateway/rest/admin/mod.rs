@@ -5,10 +5,15 @@
 //! nothing, [`Operator`](crate::gateway::operator::Operator) for a change, which goes into the audit log.
 
 mod backups;
+mod conversations;
+mod erasure;
 mod events;
+mod failovers;
 mod keys;
 mod nodes;
 mod sessions;
+mod stream;
+mod support;
 mod users;
 
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -17,7 +22,12 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     nodes::routes(config);
     sessions::routes(config);
     users::routes(config);
+    erasure::routes(config);
+    conversations::routes(config);
     keys::routes(config);
     events::routes(config);
+    stream::routes(config);
+    support::routes(config);
+    failovers::routes(config);
     backups::routes(config);
 }
