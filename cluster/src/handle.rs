@@ -18,7 +18,7 @@ use crate::error::{CallError, CastError, Error, NotOwner};
 use crate::ids::{FeatureLevel, META_SHARD, NodeDuty, NodeId, NodeInfo, ReplicaComparison, Route, Status};
 use crate::member::{Member, MemberCollector};
 use crate::service::Service;
-use crate::shard::MemberMethod;
+use crate::shard::{FailoverHistory, MemberMethod};
 use crate::state_machine::StateMachine;
 use crate::transport::{self, ConnectionClass, Responder, Transport};
 
@@ -250,6 +250,15 @@ impl Cluster {
     #[must_use]
     pub fn meta_group(&self) -> ShardId {
         META_SHARD
+    }
+
+    /// Returns the history of failovers from a time on, from the meta group's owner, or without it from this node's
+    /// replica.
+    ///
+    /// # Errors
+    /// The reason for which neither is available.
+    pub async fn failovers(&self, since_ms: u64) -> Result<FailoverHistory, String> {
+        self.node.failovers(since_ms).await
     }
 
     /// Returns the status for operators, the response of `GET /v1/cluster`.

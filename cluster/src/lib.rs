@@ -61,7 +61,7 @@ pub use ids::{
 pub use log_throttle::LogThrottle;
 pub use member::{found_cluster, position, restore_shard, stored_cluster};
 pub use service::{OwnedShard, Service};
-pub use shard::{BatchResult, Proposer, shard_of};
+pub use shard::{BatchResult, Failover, FailoverCause, FailoverHistory, FailoverNote, Proposer, shard_of};
 pub use state_machine::{CommittedBatch, StateMachine, StateMachineError, UndecodableCommand};
 pub use storage::ShardId;
 pub use transport::{ConnectionState, Responder};

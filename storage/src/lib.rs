@@ -45,6 +45,8 @@ mod error;
 
 mod config;
 
+mod latency_buckets;
+
 mod metrics;
 
 mod columns;
@@ -100,6 +102,7 @@ pub use engine::ScanOrder;
 pub use error::Error;
 pub use hard_state::{Durability, HardKey};
 pub use ids::{ShardId, TableCatalog, TableId};
+pub use latency_buckets::{LatencyBuckets, LatencyCounts};
 pub use memory_disk::{MemoryDisk, MemoryOptions};
 pub use metrics::Metrics;
 pub use raft_log::RaftLog;

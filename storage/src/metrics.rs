@@ -1,9 +1,13 @@
 //! Metrics of the store. [`Metrics::register`] gives them their names.
 
+use std::sync::Arc;
+
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+
+use crate::latency_buckets::LatencyBuckets;
 
 /// Counters and gauges of a store. Cheap to clone; clones share the values.
 #[derive(Debug, Clone)]
@@ -24,6 +28,8 @@ pub struct Metrics {
     pub entries_per_fsync: Histogram,
     /// Duration of one fsync, in seconds.
     pub fsync_seconds: Histogram,
+    /// The same durations, of which this process computes quantiles.
+    pub fsync_latency: Arc<LatencyBuckets>,
     /// Operations in the write queue.
     pub queue_length: Gauge,
     /// Bytes of the operations in the write queue.
@@ -53,6 +59,7 @@ impl Default for Metrics {
             entries_per_fsync: Histogram::new(exponential_buckets(1.0, 2.0, 14)),
             // 0.1 ms to 3.3 s.
             fsync_seconds: Histogram::new(exponential_buckets(0.000_1, 2.0, 16)),
+            fsync_latency: Arc::default(),
             queue_length: Gauge::default(),
             queue_bytes: Gauge::default(),
             free_bytes: Gauge::default(),

@@ -280,9 +280,9 @@ impl StorageWriter {
         self.engine.sync().map_err(|error| self.health.fail(error))?;
         fail_point!("storage::after_sync");
         self.metrics.fsyncs.inc();
-        self.metrics
-            .fsync_seconds
-            .observe(started.elapsed().as_secs_f64());
+        let took = started.elapsed();
+        self.metrics.fsync_seconds.observe(took.as_secs_f64());
+        self.metrics.fsync_latency.observe(took);
         self.metrics.entries_per_fsync.observe(entries as f64);
         // Only after the fsync: a marker ahead of the database would condemn a healthy disk after a power cut.
         if let Some(marker) = &self.marker {

@@ -6,6 +6,7 @@ mod comparison;
 mod contacts;
 mod duty;
 mod end_of_service;
+mod failovers;
 mod heartbeat;
 mod join;
 mod leadership_transfer;
@@ -99,6 +100,8 @@ pub(crate) struct Member {
     runtime: tokio::runtime::Handle,
     tasks: TaskTracker,
     metrics: Metrics,
+    /// Notes of takeovers that the meta group does not have yet.
+    pending_failovers: failovers::PendingFailovers,
     /// Throttle of log lines about restarted replicas.
     restarts: LogThrottle,
     /// Throttle of log lines about failed saves of the disk records.
@@ -174,6 +177,7 @@ impl Member {
             stopping: CancellationToken::new(),
             runtime: tokio::runtime::Handle::current(),
             metrics: Metrics::default(),
+            pending_failovers: failovers::PendingFailovers::default(),
             restarts: LogThrottle::every(LOG_EVERY),
             unsaved: LogThrottle::every(LOG_EVERY),
             tasks,
@@ -203,6 +207,7 @@ impl Member {
         node.tasks.spawn(contacts::run(node.clone()));
         node.tasks.spawn(clock_exchange::run(node.clone()));
         node.tasks.spawn(readiness::run(node.clone()));
+        node.tasks.spawn(failovers::run(node.clone()));
         tracing::info!(
             node = %node.id(),
             cluster = format!("{:016x}", identity.cluster),

@@ -35,6 +35,8 @@ pub(crate) struct Replica {
     pub(crate) busy: AtomicBool,
     /// Cancelled when the replica is removed, restarted or stopped.
     pub(crate) over: CancellationToken,
+    /// Time since which the last epoch is known to have ended, if this replica ended it or saw its owner deposed.
+    pub(crate) ended: Mutex<Option<Instant>>,
     /// Notified when the log ended this member's epoch while it led: see [`supervise`].
     pub(crate) lapsed: Notify,
 }
@@ -93,6 +95,7 @@ impl Member {
             group,
             active: Mutex::new(None),
             since: Mutex::new(Instant::now()),
+            ended: Mutex::new(None),
             busy: AtomicBool::new(false),
             over: self.stopping.child_token(),
             lapsed: Notify::new(),
@@ -172,9 +175,11 @@ impl Member {
         Ok(())
     }
 
-    /// Handles a takeover that was applied on this replica.
-    pub(crate) fn taken_over(self: &Arc<Member>, shard: ShardId, owner: ShardOwner) {
+    /// Handles a takeover that was applied on this replica. `replaced`: the owner before it.
+    pub(crate) fn taken_over(self: &Arc<Member>, shard: ShardId, owner: ShardOwner, replaced: ShardOwner) {
         let lapsed = owner.node == UNOWNED;
+        // Before the table learns the new owner: it may name the old one.
+        self.note_failover(shard, owner, replaced);
         if !lapsed {
             self.table.learn(shard, owner.node, owner.epoch);
         }
@@ -190,6 +195,7 @@ impl Member {
         if lapsed {
             // The permit is stored if the supervisor is not waiting at this moment.
             replica.lapsed.notify_one();
+            *replica.ended.lock() = Some(Instant::now());
         }
     }
 
@@ -255,6 +261,7 @@ impl Member {
         // Cancelled before the service is informed, so that no batch of this epoch starts afterwards.
         ended.over.cancel();
         ended.reads.close();
+        *replica.ended.lock() = Some(Instant::now());
         self.metrics.lost();
         if shard != META_SHARD {
             self.service.deactivated(shard, ended.epoch);

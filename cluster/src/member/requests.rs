@@ -135,6 +135,11 @@ impl Member {
                         .ok_or(Bytes::from_static(b"not the owner")),
                 );
             }
+            MemberMethod::NoteFailovers | MemberMethod::GetFailovers if from == NodeId(0) => {
+                reply.send(Err(Bytes::from_static(b"not a member")));
+            }
+            MemberMethod::NoteFailovers => self.serve_failover_notes(body, reply),
+            MemberMethod::GetFailovers => self.serve_failovers(body, reply),
             MemberMethod::Clock if from == NodeId(0) => reply.send(Err(Bytes::from_static(b"not a member"))),
             MemberMethod::Clock => {
                 let wall_ms = self.clock().wall_ms();

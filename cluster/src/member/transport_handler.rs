@@ -3,6 +3,7 @@
 //! Path of a message: step 4 of 13.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use storage::ShardId;
@@ -125,9 +126,15 @@ impl Handler for TransportHandler {
 }
 
 impl ApplyObserver for TransportHandler {
-    fn taken_over(&self, shard: ShardId, owner: ShardOwner) {
+    fn taken_over(&self, shard: ShardId, owner: ShardOwner, replaced: ShardOwner) {
         if let Some(node) = self.node.upgrade() {
-            node.taken_over(shard, owner);
+            node.taken_over(shard, owner, replaced);
+        }
+    }
+
+    fn applied(&self, took: Duration) {
+        if let Some(node) = self.node.upgrade() {
+            node.metrics().applied(took);
         }
     }
 

@@ -38,6 +38,8 @@ pub(crate) struct RpcServer {
     tasks: TaskTracker,
     started: Instant,
     queues: Mutex<HashMap<(NodeId, ShardId), Appends>>,
+    /// Sender and time of the last leadership transfer of each group.
+    transfers: Mutex<HashMap<ShardId, (NodeId, Instant)>>,
 }
 
 /// Append queue of one peer and group.
@@ -58,6 +60,7 @@ impl RpcServer {
             tasks,
             started: Instant::now(),
             queues: Mutex::default(),
+            transfers: Mutex::default(),
         }
     }
 
@@ -87,6 +90,9 @@ impl RpcServer {
         if method == RaftMethod::Append {
             return self.append(from, shard, raft, &body, reply);
         }
+        if method == RaftMethod::TransferLeader {
+            self.transfers.lock().insert(shard, (from, Instant::now()));
+        }
         let imports = self.imports.clone();
         self.tasks.spawn(async move {
             let answer = match method {
@@ -113,6 +119,19 @@ impl RpcServer {
         let of_shard = queues.iter().filter(|((_, of), _)| *of == shard);
         let last = of_shard.map(|(_, appends)| appends.last).max();
         last.unwrap_or(self.started).elapsed()
+    }
+
+    /// Returns the time since the last append of a node to the group; `None` if there was none.
+    pub(crate) fn since_append(&self, from: NodeId, shard: ShardId) -> Option<Duration> {
+        let queues = self.queues.lock();
+        queues.get(&(from, shard)).map(|appends| appends.last.elapsed())
+    }
+
+    /// Returns the time since the last transfer of the group's leadership, if it came from that node.
+    pub(crate) fn handed_over(&self, from: NodeId, shard: ShardId) -> Option<Duration> {
+        let transfers = self.transfers.lock();
+        let (sender, at) = transfers.get(&shard)?;
+        (*sender == from).then(|| at.elapsed())
     }
 
     /// Removes the append queues of a stopped group; their tasks end.

@@ -16,6 +16,7 @@ mod snapshots;
 
 use std::io;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt};
@@ -25,6 +26,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use storage::{ShardId, ShardState, Transaction};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_128;
 
 use self::snapshots::SnapshotBuilder;
@@ -72,10 +74,12 @@ pub(crate) struct AppliedPosition {
 
 /// Observer of applied entries. Called from the group's apply task, so it must not block.
 pub(crate) trait ApplyObserver: Send + Sync + 'static {
-    /// Reports an applied takeover: from here on only batches of this owner are accepted.
-    fn taken_over(&self, shard: ShardId, owner: ShardOwner);
+    /// Reports an applied takeover: from here on only batches of this owner are accepted. `replaced`: the owner before it.
+    fn taken_over(&self, shard: ShardId, owner: ShardOwner, replaced: ShardOwner);
     /// Reports changed rows of the shard.
     fn changed(&self, shard: ShardId);
+    /// Reports the time in which entries were applied.
+    fn applied(&self, took: Duration);
 }
 
 type ProposalResponder = Option<ApplyResponder<TypeConfig>>;
@@ -85,8 +89,8 @@ struct Executed {
     /// Transaction that is still to be committed; `None` once it is.
     transaction: Option<Transaction>,
     answers: Vec<(ProposalResponder, ProposalResult)>,
-    /// The shard's owner record was replaced, possibly by an equal one of a new epoch.
-    takeover: bool,
+    /// The owner that the last takeover replaced, possibly the same one of an earlier epoch.
+    replaced: Option<ShardOwner>,
 }
 
 // === impl StateMachineStore ===
@@ -143,6 +147,7 @@ impl StateMachineStore {
             return Ok(());
         };
         let last = last.log_id.index;
+        let began = Instant::now();
         #[cfg(feature = "planted-bugs")]
         let wait = !crate::seeded_bugs::ack_before_fsync();
         #[cfg(not(feature = "planted-bugs"))]
@@ -153,7 +158,7 @@ impl StateMachineStore {
         let Executed {
             mut transaction,
             answers,
-            takeover,
+            replaced,
         } = run_blocking(|| {
             let mut executed = self.execute(chunk)?;
             if synced && let Some(transaction) = executed.transaction.take() {
@@ -175,19 +180,20 @@ impl StateMachineStore {
         self.copies.reached(last);
         let lapsed = self.applied.owner.node == UNOWNED;
         // Before the responses: the shard is active when the takeover's proposer continues.
-        if takeover && !lapsed {
-            self.watcher.taken_over(self.shard, self.applied.owner);
+        if let Some(replaced) = replaced.filter(|_| !lapsed) {
+            self.watcher.taken_over(self.shard, self.applied.owner, replaced);
         }
         for (responder, answer) in answers {
             if let Some(responder) = responder {
                 responder.send(answer);
             }
         }
-        if takeover && lapsed {
+        if let Some(replaced) = replaced.filter(|_| lapsed) {
             // After the responses: deactivating first would turn a batch that is certainly not applied into an unknown
             // outcome.
-            self.watcher.taken_over(self.shard, self.applied.owner);
+            self.watcher.taken_over(self.shard, self.applied.owner, replaced);
         }
+        self.watcher.applied(began.elapsed());
         self.watcher.changed(self.shard);
         Ok(())
     }
@@ -196,7 +202,7 @@ impl StateMachineStore {
     fn execute(&mut self, chunk: Vec<(Entry, ProposalResponder)>) -> Result<Executed, io::Error> {
         let mut transaction = self.state.transaction();
         let mut answers = Vec::with_capacity(chunk.len());
-        let mut takeover = false;
+        let mut replaced = None;
         for (entry, responder) in chunk {
             // Updated before the entry is executed: an error below stops the replica, so this position is not stored.
             self.applied.last = Some(entry.log_id);
@@ -209,6 +215,7 @@ impl StateMachineStore {
                     ProposalResult::Nothing
                 }
                 EntryPayload::Normal(Proposal::Takeover { node, incarnation }) => {
+                    replaced = Some(self.applied.owner);
                     self.applied.owner = ShardOwner {
                         node,
                         incarnation,
@@ -216,7 +223,6 @@ impl StateMachineStore {
                         term: entry.log_id.leader_id.term,
                     };
                     effect = xxh3_128(&codec::encode(&self.applied.owner)?);
-                    takeover = true;
                     ProposalResult::Nothing
                 }
                 EntryPayload::Normal(Proposal::Batch {
@@ -232,6 +238,7 @@ impl StateMachineStore {
                     // Reset per entry: the transaction starts a new digest with the next one.
                     effect = transaction.take_digest();
                     if let ProposalResult::Untimely = answer {
+                        replaced = Some(self.applied.owner);
                         // After one refusal under an epoch nothing is accepted under it.
                         self.applied.owner = ShardOwner {
                             node: UNOWNED,
@@ -242,7 +249,6 @@ impl StateMachineStore {
                             term: entry.log_id.leader_id.term,
                         };
                         effect = xxh3_128(&codec::encode(&self.applied.owner)?);
-                        takeover = true;
                     }
                     answer
                 }
@@ -253,7 +259,7 @@ impl StateMachineStore {
         Ok(Executed {
             transaction: Some(transaction),
             answers,
-            takeover,
+            replaced,
         })
     }
 

@@ -1,6 +1,7 @@
 //! openraft's own conformance suite, run on this log store and state machine over RocksDB.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::StorageError;
@@ -40,8 +41,9 @@ impl StateMachine for Silent {
 }
 
 impl ApplyObserver for Silent {
-    fn taken_over(&self, _: ShardId, _: ShardOwner) {}
+    fn taken_over(&self, _: ShardId, _: ShardOwner, _: ShardOwner) {}
     fn changed(&self, _: ShardId) {}
+    fn applied(&self, _: Duration) {}
 }
 
 impl StoreBuilder<TypeConfig, LogStore, StateMachineStore, Guard> for Builder {

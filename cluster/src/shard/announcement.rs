@@ -43,6 +43,10 @@ pub(crate) enum MemberMethod {
     GetMembers = 0xff13,
     /// Request to a member to discard its replica of a shard (`u16`), which is no member of its group any more.
     Discard = 0xff14,
+    /// Notes of failovers for the meta group's owner: a command of its group; the response is empty.
+    NoteFailovers = 0xff0a,
+    /// Request to the meta group's owner for the history of failovers from a time (`u64`) on.
+    GetFailovers = 0xff0b,
 }
 
 /// Announcement of a member about itself.
@@ -79,6 +83,8 @@ impl MemberMethod {
             MemberMethod::Rebuild,
             MemberMethod::GetMembers,
             MemberMethod::Discard,
+            MemberMethod::NoteFailovers,
+            MemberMethod::GetFailovers,
         ]
         .into_iter()
         .find(|&method| method as u16 == number)

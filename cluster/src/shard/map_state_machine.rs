@@ -1,14 +1,15 @@
-//! State machine of the meta group, whose only row is the cluster map.
+//! State machine of the meta group: the cluster map, and beside it the history of failovers.
 
 use bytes::Bytes;
 use storage::Transaction;
 
 use crate::ids::META_TABLE;
 use crate::shard::cluster_map::{ClusterMap, KEY};
+use crate::shard::failover;
 use crate::shard::map_change::MapChange;
 use crate::state_machine::{CommittedBatch, StateMachine, StateMachineError, UndecodableCommand};
 
-/// State machine of the meta group: applies [`MapChange`]s.
+/// State machine of the meta group: applies [`MapChange`]s and notes of failovers.
 #[derive(Debug)]
 pub(crate) struct MapStateMachine;
 
@@ -35,6 +36,11 @@ impl StateMachine for MapStateMachine {
         let before = map.version;
         let mut outcomes = Vec::with_capacity(batch.commands.len());
         for command in batch.commands {
+            if failover::is_notes(command) {
+                failover::append(tx, command)?;
+                outcomes.push(Bytes::new());
+                continue;
+            }
             outcomes.push(map.apply(MapChange::decode(command)?).encode());
         }
         // Refused changes leave the rows as they are.

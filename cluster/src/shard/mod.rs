@@ -25,6 +25,7 @@
 mod announcement;
 mod cluster_map;
 mod duties;
+mod failover;
 mod fresh_reads;
 mod map_change;
 mod map_state_machine;
@@ -33,6 +34,8 @@ mod routing_table;
 
 pub(crate) use announcement::{MemberAnnouncement, MemberMethod};
 pub(crate) use cluster_map::{ClusterMap, Placement};
+pub use failover::{Failover, FailoverCause, FailoverHistory, FailoverNote};
+pub(crate) use failover::{decode_notes, encode_notes, read_failovers};
 pub(crate) use fresh_reads::FreshReads;
 pub(crate) use map_change::{MapChange, MapChangeResult};
 pub(crate) use map_state_machine::MapStateMachine;

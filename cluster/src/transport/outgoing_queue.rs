@@ -44,7 +44,8 @@ pub(crate) struct OutgoingQueue {
 #[derive(Debug)]
 struct OutgoingQueueState {
     phase: QueuePhase,
-    queue: VecDeque<TransportFrame>,
+    /// Frames, each with the time at which it was queued.
+    queue: VecDeque<(Instant, TransportFrame)>,
     /// Bytes of frames that are queued or being written, and of written calls without a response.
     bytes: usize,
     /// Next call id. Never used twice, so that a late response cannot match another call.
@@ -129,7 +130,7 @@ impl OutgoingQueue {
         // Beyond the bound if necessary: a full queue must still detect a dead peer.
         let mut state = self.state.lock();
         state.bytes += ping.size();
-        state.queue.push_front(ping);
+        state.queue.push_front((Instant::now(), ping));
         drop(state);
         self.wake.notify_one();
     }
@@ -223,7 +224,7 @@ impl OutgoingQueue {
         }
         // The writer waits only on an empty queue.
         let idle = state.queue.is_empty();
-        state.queue.push_back(frame);
+        state.queue.push_back((Instant::now(), frame));
         drop(state);
         if idle {
             self.wake.notify_one();
@@ -263,8 +264,9 @@ impl FrameSource for OutgoingQueue {
     fn take(&self, frames: &mut Vec<TransportFrame>, limit: usize) -> usize {
         let mut state = self.state.lock();
         let (mut taken, mut release, mut withdrawn) = (0, 0, 0);
+        let mut oldest = None;
         while taken < limit
-            && let Some(frame) = state.queue.pop_front()
+            && let Some((queued, frame)) = state.queue.pop_front()
         {
             let size = frame.size();
             if frame.kind == FrameKind::Call {
@@ -280,7 +282,14 @@ impl FrameSource for OutgoingQueue {
                 release += size;
             }
             taken += size;
+            // A ping is ahead of older frames, and is not what waits.
+            if frame.kind != FrameKind::Ping {
+                oldest.get_or_insert(queued);
+            }
             frames.push(frame);
+        }
+        if let Some(oldest) = oldest {
+            self.metrics.queue_seconds.observe(oldest.elapsed().as_secs_f64());
         }
         if withdrawn > 0 {
             state.release(withdrawn, &self.metrics);

@@ -3,6 +3,7 @@
 //! ```text
 //! overview ─▶ cluster map of this node
 //!          └▶ NODE_REPORT to every node ─▶ report, or silence after half a second
+//! stream   ─▶ an overview per second while somebody follows
 //! drain    ─▶ ORDER_DRAIN to the node ─▶ shards to other nodes ─▶ sessions closed ─▶ drained, until resumed
 //! ```
 
@@ -11,9 +12,11 @@ mod drain;
 mod leave;
 mod membership;
 mod overview;
+mod overview_feed;
 mod rates;
 mod report;
 mod shard_move;
+mod support;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,13 +33,15 @@ use tokio::task::JoinHandle;
 use self::rates::NodeRates;
 use crate::rpc;
 use crate::session::{AdmissionControl, SessionRegistry};
-use crate::telemetry::metrics::ServerMetrics;
+use crate::telemetry::metrics::{MetricsRegistry, ServerMetrics};
 
 pub use self::can_stop::StopVerdict;
 pub use self::drain::DrainError;
 pub(crate) use self::leave::LeaveOrder;
 pub use self::membership::MembershipError;
 pub use self::overview::Overview;
+pub(crate) use self::overview_feed::OverviewFollower;
+pub(crate) use self::support::NodeSupport;
 pub(crate) use crate::rpc::DrainOrder;
 
 /// Time for the answers of all nodes: a node that is slower counts as silent.
@@ -62,6 +67,10 @@ pub struct NodeAdminDeps {
     pub fsync: bool,
     /// Replicas that a shard has where there are nodes enough.
     pub replication: usize,
+    /// All metrics, for reports.
+    pub figures: MetricsRegistry,
+    /// Settings without secrets, as TOML.
+    pub settings: Arc<str>,
 }
 
 struct Inner {
@@ -69,6 +78,7 @@ struct Inner {
     started: Instant,
     rates: Mutex<NodeRates>,
     drain: Mutex<Option<JoinHandle<()>>>,
+    feed: overview_feed::OverviewFeed,
 }
 
 // === impl NodeAdmin ===
@@ -81,6 +91,7 @@ impl NodeAdmin {
             started: Instant::now(),
             rates: Mutex::default(),
             drain: Mutex::default(),
+            feed: overview_feed::OverviewFeed::default(),
         };
         NodeAdmin {
             inner: Arc::new(inner),
@@ -89,13 +100,16 @@ impl NodeAdmin {
 
     /// Returns true if `method` is an RPC of this component.
     pub(crate) fn serves(method: u16) -> bool {
-        matches!(method, rpc::NODE_REPORT | rpc::ORDER_DRAIN)
+        matches!(method, rpc::NODE_REPORT | rpc::ORDER_DRAIN | rpc::SUPPORT_REPORT)
     }
 
     /// Serves an RPC of another node, or of this one.
     pub(crate) fn call(&self, method: u16, body: &Bytes, reply: Responder) {
         let answer = match method {
             rpc::NODE_REPORT => rpc::decode(body).map(|rpc::NodeReportQuery| rpc::encode(&self.report())),
+            rpc::SUPPORT_REPORT => {
+                rpc::decode(body).map(|rpc::SupportQuery| rpc::encode(&self.support_report()))
+            }
             _ => rpc::decode(body).map(|order| rpc::encode(&self.follow(order))),
         };
         match answer {

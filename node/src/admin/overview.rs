@@ -81,6 +81,15 @@ pub struct ReportOverview {
     pub sends_per_second: f64,
     /// Frames to clients per second, the mean of the last seconds.
     pub frames_out_per_second: f64,
+    /// Milliseconds from a send to its answer that half of the sends of the last seconds took at most; null without a send.
+    #[schema(required)]
+    pub ack_p50_ms: Option<f64>,
+    /// The same of 99 of a hundred sends.
+    #[schema(required)]
+    pub ack_p99_ms: Option<f64>,
+    /// Milliseconds that 99 of a hundred fsyncs of the last seconds took at most; null without an fsync.
+    #[schema(required)]
+    pub fsync_p99_ms: Option<f64>,
     /// Milliseconds by which the clock is ahead of the majority's, negative if behind; null if unknown.
     #[schema(required)]
     pub clock_skew_ms: Option<i64>,
@@ -239,6 +248,9 @@ impl From<&NodeReport> for ReportOverview {
             connections_limit: report.connections_limit,
             sends_per_second: report.sends_per_second,
             frames_out_per_second: report.frames_out_per_second,
+            ack_p50_ms: report.ack_p50_ms,
+            ack_p99_ms: report.ack_p99_ms,
+            fsync_p99_ms: report.fsync_p99_ms,
             clock_skew_ms: report.clock_skew_ms,
         }
     }
@@ -264,6 +276,9 @@ mod tests {
             connections_limit: 1,
             sends_per_second: 0.0,
             frames_out_per_second: 0.0,
+            ack_p50_ms: None,
+            ack_p99_ms: None,
+            fsync_p99_ms: None,
             clock_skew_ms: None,
             replicas: vec![ReplicaReport {
                 shard: 0,

@@ -54,6 +54,9 @@ impl NodeAdmin {
             connections_limit: unsigned(deps.connections.1.get()),
             sends_per_second: rates.sends,
             frames_out_per_second: rates.frames_out,
+            ack_p50_ms: rates.latencies.ack_p50,
+            ack_p99_ms: rates.latencies.ack_p99,
+            fsync_p99_ms: rates.latencies.fsync_p99,
             clock_skew_ms: own.and_then(|own| own.clock_skew_ms),
             replicas: status
                 .shards

@@ -61,7 +61,9 @@ impl NodeClient {
 
     async fn send(&self, method: Method, path: &str) -> Result<Response<Incoming>, Error> {
         let unreachable = || Error::Unreachable(self.url.clone());
-        let stream = probe::connect(&self.url).await.map_err(|_| unreachable())?;
+        let stream = probe::connect(&self.url, &probe::Trust::System)
+            .await
+            .map_err(|_| unreachable())?;
         let handshake = http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(|_| unreachable())?;
         // Ends with the response or with the process; an error of the connection is one of the body, too.

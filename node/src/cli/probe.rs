@@ -1,16 +1,27 @@
 //! Connections of this program to nodes, and a minimal HTTP client for checking those of a local cluster.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::tls::{AnyCertificate, provider, system_roots};
+
+/// Authorities by which the certificate of a node is verified.
+#[derive(Clone)]
+pub(super) enum Trust {
+    /// Those of the system (`SSL_CERT_FILE`). A loopback address may have any certificate.
+    System,
+    /// Those of a file, at any address.
+    Only(Arc<RootCertStore>),
+}
 
 /// Response with status and body.
 pub(super) struct ProbeResult {
@@ -26,7 +37,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> NodeStream for S {}
 /// Sends `GET path` to a node; see [`connect`] for its address. Returns `None` if there is no valid response within two
 /// seconds.
 pub(super) async fn get(node: &str, path: &str) -> Option<ProbeResult> {
-    let asked = async { request(connect(node).await?, host(node), path).await };
+    let asked = async { request(connect(node, &Trust::System).await?, host(node), path).await };
     tokio::time::timeout(Duration::from_secs(2), asked)
         .await
         .ok()?
@@ -36,11 +47,9 @@ pub(super) async fn get(node: &str, path: &str) -> Option<ProbeResult> {
 /// Connects to a node at `host:port`, with `http://` or nothing before it, or with TLS at `https://host:port`. The port
 /// may be left out.
 ///
-/// The certificate is verified with the authorities of the system (`SSL_CERT_FILE`), except at a loopback address.
-///
 /// # Errors
 /// A node that cannot be reached, or whose certificate is not accepted.
-pub(super) async fn connect(node: &str) -> std::io::Result<Box<dyn NodeStream>> {
+pub(super) async fn connect(node: &str, trust: &Trust) -> std::io::Result<Box<dyn NodeStream>> {
     let host = host(node);
     if !node.starts_with("https://") {
         return Ok(Box::new(TcpStream::connect(with_port(host, 80)).await?));
@@ -50,7 +59,7 @@ pub(super) async fn connect(node: &str) -> std::io::Result<Box<dyn NodeStream>> 
     let name = address.rsplit_once(':').map_or(host, |(name, _)| name);
     let name = name.trim_start_matches('[').trim_end_matches(']');
     let server = ServerName::try_from(name.to_owned()).map_err(std::io::Error::other)?;
-    Ok(Box::new(connector(name)?.connect(server, stream).await?))
+    Ok(Box::new(connector(name, trust)?.connect(server, stream).await?))
 }
 
 /// Returns the address of a node without its scheme, as the header `Host` has it.
@@ -70,15 +79,17 @@ fn with_port(host: &str, port: u16) -> String {
     }
 }
 
-fn connector(host: &str) -> std::io::Result<TlsConnector> {
+fn connector(host: &str, trust: &Trust) -> std::io::Result<TlsConnector> {
     let config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(std::io::Error::other)?;
-    let config = if is_loopback(host) {
-        let verifier = Arc::new(AnyCertificate::new(provider()));
-        config.dangerous().with_custom_certificate_verifier(verifier)
-    } else {
-        config.with_root_certificates(system_roots())
+    let config = match trust {
+        Trust::Only(roots) => config.with_root_certificates(roots.clone()),
+        Trust::System if is_loopback(host) => {
+            let verifier = Arc::new(AnyCertificate::new(provider()));
+            config.dangerous().with_custom_certificate_verifier(verifier)
+        }
+        Trust::System => config.with_root_certificates(system_roots()),
     };
     Ok(TlsConnector::from(Arc::new(config.with_no_client_auth())))
 }
@@ -108,6 +119,28 @@ async fn request(
         status,
         body: body.to_owned(),
     })
+}
+
+// === impl Trust ===
+
+impl Trust {
+    /// Reads the authorities of a PEM file.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or has no usable certificate.
+    pub(super) fn of_file(path: &Path) -> Result<Trust, String> {
+        let broken = |reason: &dyn std::fmt::Display| format!("{}: {reason}", path.display());
+        let pem = std::fs::read(path).map_err(|error| broken(&error))?;
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(&pem) {
+            let certificate = certificate.map_err(|error| broken(&error))?;
+            roots.add(certificate).map_err(|error| broken(&error))?;
+        }
+        match roots.is_empty() {
+            true => Err(broken(&"has no certificate")),
+            false => Ok(Trust::Only(Arc::new(roots))),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod auth;
 mod cable;
 mod chat;
 mod cluster;
+mod disclosed;
 mod limits;
 mod load;
 mod login;

@@ -17,8 +17,8 @@ pub struct HumanDuration(pub Duration);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HumanSize(pub u64);
 
-/// Secret text, printed as `***`.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Secret text, printed and written as `***`.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct SecretString(pub String);
 
@@ -194,6 +194,13 @@ impl SecretString {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+impl Serialize for SecretString {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Settings are written for examples and reports only.
+        serializer.serialize_str(if self.0.is_empty() { "" } else { "***" })
     }
 }
 

@@ -48,6 +48,7 @@ use crate::gateway::unauthenticated::UnauthenticatedConnections;
 use crate::service::ChatService;
 use crate::session::{AdmissionControl, RateLimits, SessionRegistry, UserRates};
 use crate::shard::WebhookTarget;
+use crate::telemetry::EventLoop;
 use crate::telemetry::metrics::{MetricsRegistry, ServerMetrics};
 use crate::webhook;
 
@@ -129,6 +130,8 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     let raft = ClusterRuntime::start(config.threads().cluster)?;
     let (actors, service, serve) = ActorRuntime::start(&config, &raft, hook, clock.clone()).await?;
     let metrics = ServerMetrics::default();
+    service.measure_lags(&metrics.loop_lag);
+    raft.handle().spawn(metrics.loop_lag.measure(EventLoop::Cluster));
     let access = UserAccessCache::new(service.conversations());
     let revoked = (ended.clone(), access.clone());
     let sessions = SessionRegistry::new(&config, revoked, metrics.clone(), raft.handle().clone());
@@ -188,6 +191,8 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         runtime: raft.handle().clone(),
         fsync: config.storage.fsync,
         replication: config.cluster.replication,
+        figures: figures.clone(),
+        settings: config.disclosed().into(),
     });
     service.serve_admin(admin.clone());
     let parts = server::GatewayDeps {

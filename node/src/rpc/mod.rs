@@ -15,18 +15,21 @@
 //! | 21 | `PRESENCE_UPDATES` | a node with a presence registration | `presence::PresenceUpdates` → nothing |
 //! | 22 | `PRESENCE` | the owner of the users' shard | `presence::PresenceQuery` → `presence::Asked` |
 //! | 24 | `ENDED` | every node | `login::LoginsRevoked` → nothing |
-//! | 25 | `RESUME` | the node of the session | `resume::ExportRequest` → `resume::ExportResponse` |
 //! | 26 | `CONFIRM_TRANSFER` | the node that exported it | `resume::ConfirmRequest` → `bool` |
 //! | 27 | `CANCEL_TRANSFER` | a node that holds a copy | `resume::CancelRequest` → nothing |
 //! | 29 | `LAST_SESSION` | the owner of the user's shard | `presence::LastSessionQuery` → `Option<presence::LastSession>` |
 //! | 30 | `FORWARD` | the node of a client's connection | `forward::ForwardedRequest` → `forward::ForwardedResponse` |
 //! | 34 | `API_KEYS_REVOKED` | every node | nothing → nothing |
 //! | 35 | `USER_ACCESS_CHANGED` | every node | `login::UserAccessChanged` → nothing |
-//! | 41 | `USER_SESSIONS` | every node | `user_sessions::UserSessionsQuery` → `user_sessions::UserSessions` |
 //! | 42 | `END_SESSION` | the node of a session | `user_sessions::EndSessionRequest` → nothing |
-//! | 46 | `NODE_REPORT` | every node | `node_report::NodeReportQuery` → `node_report::NodeReport` |
 //! | 47 | `ORDER_DRAIN` | the node to drain | `node_report::DrainOrder` → `node_report::DrainResult` |
 //! | 54 | `EXPORT_ROWS` | the shard's owner | `backup::ExportRows` → `backup::ExportedRows` |
+//! | 70 | `RESUME` | the node of the session | `resume::ExportRequest` → `resume::ExportResponse` |
+//! | 71 | `USER_SESSIONS` | every node | `user_sessions::UserSessionsQuery` → `user_sessions::UserSessions` |
+//! | 72 | `SUPPORT_REPORT` | every node | `support::SupportQuery` → `support::SupportReport` |
+//! | 73 | `NODE_REPORT` | every node | `node_report::NodeReportQuery` → `node_report::NodeReport` |
+//!
+//! Former numbers, without a use: 25 was `RESUME`, 41 `USER_SESSIONS`, 46 `NODE_REPORT`.
 //!
 //! One-way, on the fan-out connection: 1 `DELIVER` (`deliver`), 2 `POSITIONS` (`deliver::Positions`), 3 `TYPING`
 //! (`presence::TypingUpdate`).
@@ -44,6 +47,7 @@ pub(crate) mod register;
 pub(crate) mod resume;
 mod session_id;
 pub(crate) mod submit;
+mod support;
 mod user_sessions;
 
 use std::time::Duration;
@@ -59,7 +63,10 @@ pub(crate) use node_report::{
 pub use query_method::NumberedQuery;
 pub(crate) use query_method::{QueryMethod, QueryServer};
 pub use session_id::SessionId;
-pub(crate) use user_sessions::{EndSessionRequest, UserSession, UserSessions, UserSessionsQuery};
+pub(crate) use support::{SupportLine, SupportQuery, SupportReport};
+pub(crate) use user_sessions::{
+    EndSessionRequest, SessionFigures, UserSession, UserSessions, UserSessionsQuery,
+};
 
 use crate::state_machine::QueryError;
 
@@ -85,7 +92,7 @@ pub(crate) const PRESENCE: u16 = 22;
 /// Broadcast of revoked logins.
 pub(crate) const ENDED: u16 = 24;
 /// Export of a session to the node that its client has connected to.
-pub(crate) const RESUME: u16 = 25;
+pub(crate) const RESUME: u16 = 70;
 /// Confirmation that the successor of an exported session is in use.
 pub(crate) const CONFIRM_TRANSFER: u16 = 26;
 /// Cancellation of an unused copy of a session.
@@ -100,13 +107,15 @@ pub(crate) const API_KEYS_REVOKED: u16 = 34;
 /// Broadcast of a change of a user's access.
 pub(crate) const USER_ACCESS_CHANGED: u16 = 35;
 /// Sessions of a user on a node.
-pub(crate) const USER_SESSIONS: u16 = 41;
+pub(crate) const USER_SESSIONS: u16 = 71;
 /// End of one session of a user.
 pub(crate) const END_SESSION: u16 = 42;
 /// State of a node for operators.
-pub(crate) const NODE_REPORT: u16 = 46;
+pub(crate) const NODE_REPORT: u16 = 73;
 /// Order to drain a node, or to serve again.
 pub(crate) const ORDER_DRAIN: u16 = 47;
+/// Report of a node for the developers.
+pub(crate) const SUPPORT_REPORT: u16 = 72;
 /// Copy of a shard's rows for a backup.
 pub(crate) const EXPORT_ROWS: u16 = 54;
 

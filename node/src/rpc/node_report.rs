@@ -31,6 +31,11 @@ pub(crate) struct NodeReport {
     pub(crate) sends_per_second: f64,
     /// Frames to clients per second, mean of the last measurement.
     pub(crate) frames_out_per_second: f64,
+    /// Milliseconds from a send to its answer, of half and of 99 of a hundred sends of the last measurement.
+    pub(crate) ack_p50_ms: Option<f64>,
+    pub(crate) ack_p99_ms: Option<f64>,
+    /// Milliseconds of 99 of a hundred fsyncs of the last measurement.
+    pub(crate) fsync_p99_ms: Option<f64>,
     /// Milliseconds by which the clock is ahead of the majority's; negative: behind. `None`: unknown.
     pub(crate) clock_skew_ms: Option<i64>,
     /// Replicas of the node, with that of the meta group.
@@ -101,6 +106,9 @@ mod tests {
             connections_limit: 6,
             sends_per_second: 1.0,
             frames_out_per_second: 2.0,
+            ack_p50_ms: Some(1.0),
+            ack_p99_ms: None,
+            fsync_p99_ms: Some(2.0),
             clock_skew_ms: Some(-1),
             replicas: vec![ReplicaReport {
                 shard: 65_535,
@@ -116,6 +124,10 @@ mod tests {
         let bytes = [
             &[1, 1, b'1', 0xac, 2, 3, 1, 1, b'x', 1, 1, 2, 3, 4, 5, 6][..],
             &one,
+            &two,
+            &[1],
+            &one,
+            &[0, 1],
             &two,
             &[1, 1, 1, 0xff, 0xff, 3, 1, b'l', 7, 8, 9, 2, 1, 2],
         ]

@@ -57,6 +57,8 @@ pub(crate) struct SessionSnapshot {
     pub(crate) n: u64,
     /// State of the client's gateway, at most 64 KiB. Empty for native transports.
     pub(crate) gateway_state: Bytes,
+    /// Number of sessions that this one has continued, one after the other.
+    pub(crate) resumes: u32,
 }
 
 /// Confirmation that the client uses the successor → `true` if no other successor has been confirmed.
@@ -116,10 +118,11 @@ mod tests {
                 quiet: vec![(conv, ClientMessageId::parse("i").unwrap())],
                 n: 9,
                 gateway_state: Bytes::from_static(b"G"),
+                resumes: 300,
             }),
             &[
                 1, 0, 2, 2, b'{', b'}', 1, 1, b'g', 5, 1, b'}', 0, 1, 1, b'g', 5, 1, 1, b'g', 1, 1, 1, b'g',
-                4, 1, 1, b'w', 1, 1, b'g', 1, b'i', 9, 1, b'G',
+                4, 1, 1, b'w', 1, 1, b'g', 1, b'i', 9, 1, b'G', 0xac, 2,
             ],
         );
         golden(ExportResponse::Expired, &[1, 1]);

@@ -26,6 +26,17 @@ pub(crate) struct UserSession {
     pub(crate) detached: bool,
     /// Login of the token that the client presented last; `None` for a token of another issuer.
     pub(crate) login: Option<ClientMessageId>,
+    /// `None` if the session did not answer in time.
+    pub(crate) figures: Option<SessionFigures>,
+}
+
+/// Figures of a session, which only its thread knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SessionFigures {
+    /// Number of sessions that this one has continued, one after the other.
+    pub(crate) resumes: u32,
+    /// Bytes of the events that the client has not confirmed.
+    pub(crate) outbox_bytes: u64,
 }
 
 /// Request to end a session of a user on the receiving node → nothing.
@@ -50,8 +61,15 @@ mod tests {
             since_ms: 7,
             detached: true,
             login: Some(ClientMessageId::parse("x").unwrap()),
+            figures: Some(SessionFigures {
+                resumes: 2,
+                outbox_bytes: 300,
+            }),
         };
-        golden::<UserSessions>(vec![session], &[1, 1, 0xac, 2, 1, 1, b'd', 7, 1, 1, 1, b'x']);
+        golden::<UserSessions>(
+            vec![session],
+            &[1, 1, 0xac, 2, 1, 1, b'd', 7, 1, 1, 1, b'x', 1, 2, 0xac, 2],
+        );
         golden(EndSessionRequest { user, mark: 300 }, &[1, 1, b'u', 0xac, 2]);
     }
 }

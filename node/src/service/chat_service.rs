@@ -23,7 +23,7 @@ use crate::shard_client::{
 };
 use crate::subscription;
 use crate::subscription::{DeliveryReceiver, SubscriptionManager};
-use crate::telemetry::ConversationMetrics;
+use crate::telemetry::{ConversationMetrics, EventLoop, LoopLag};
 
 /// Time limit of [`ChatService::stop`] for the responses to the last commands.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -132,6 +132,13 @@ impl ChatService {
         }
         // Opened last: a shard actor that starts earlier finds no cluster handle and no deliveries.
         self.directory.open();
+    }
+
+    /// Measures the lags of the actor threads from now on.
+    pub fn measure_lags(&self, lag: &LoopLag) {
+        for (number, arbiter) in self.arbiters.lock().iter().enumerate() {
+            arbiter.spawn(lag.measure(EventLoop::Conversations(number)));
+        }
     }
 
     /// Registers the sessions that serve the session RPCs of other nodes. Must be called before the cluster member

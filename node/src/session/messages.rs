@@ -7,8 +7,8 @@ use bytes::Bytes;
 use protocol::response::NotResumed;
 use protocol::{ClientMessageId, CloseCode, CommandCost, DecodeError, Request};
 
-use crate::rpc::SessionId;
 use crate::rpc::resume::{ExportRequest, SessionSnapshot};
+use crate::rpc::{SessionFigures, SessionId};
 
 /// Commands from one read of the socket. Answered once all of them are dispatched; the reader reads on only then.
 #[derive(Debug)]
@@ -72,6 +72,10 @@ pub struct PollResponse {
 #[derive(Clone, Debug)]
 pub(super) struct ExportSession(pub(super) ExportRequest);
 
+/// Returns the figures that only the thread of the session knows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DescribeSession;
+
 /// Confirms that the successor is in use. Returns true and ends the session if it was exported to that successor last.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ConfirmTransfer(pub(super) SessionId);
@@ -117,6 +121,10 @@ impl Message for PollRequest {
 
 impl Message for ExportSession {
     type Result = Result<SessionSnapshot, NotResumed>;
+}
+
+impl Message for DescribeSession {
+    type Result = SessionFigures;
 }
 
 impl Message for ConfirmTransfer {

@@ -22,7 +22,11 @@ use crate::config::Config;
 use crate::presence::LocalPresence;
 use crate::shard_client::ShardClient;
 use crate::subscription::SubscriptionHub;
+use crate::telemetry::EventLoop;
 use crate::telemetry::metrics::ServerMetrics;
+
+/// Interval at which the unconfirmed events of a thread's sessions are summed up.
+const MEASURE: Duration = Duration::from_secs(5);
 
 /// State shared by the sessions of one thread.
 pub struct WorkerContext {
@@ -212,6 +216,8 @@ impl WorkerContext {
         });
         // Not joined: the clock runs as long as the thread.
         actix_web::rt::spawn(clock(worker.clone()));
+        actix_web::rt::spawn(worker.metrics.loop_lag.measure(EventLoop::Clients));
+        actix_web::rt::spawn(measure_outboxes(worker.clone()));
         worker
     }
 
@@ -328,6 +334,22 @@ async fn clock(worker: Rc<WorkerContext>) {
                 }
             }
         }
+    }
+}
+
+/// Keeps the share of this thread's sessions in the metric of unconfirmed events.
+async fn measure_outboxes(worker: Rc<WorkerContext>) {
+    let mut before = 0;
+    loop {
+        tokio::time::sleep(MEASURE).await;
+        let slots = worker.slots.borrow();
+        let bytes = slots
+            .values()
+            .map(|slot| slot.link.outbox(|outbox| outbox.buffered_bytes()));
+        let now = i64::try_from(bytes.sum::<usize>()).unwrap_or(i64::MAX);
+        drop(slots);
+        worker.metrics.session_outbox_bytes.inc_by(now - before);
+        before = now;
     }
 }
 

@@ -12,7 +12,9 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use protocol::{CloseCode, ErrorCode};
+use storage::LatencyBuckets;
 
+use super::loop_lag::LoopLag;
 use super::process::ProcessCollector;
 
 /// Metrics registry of a node; components register at the start.
@@ -30,6 +32,10 @@ pub struct ServerMetrics {
     pub sessions: Gauge,
     /// Commands in the backlogs of all sessions.
     pub session_backlog: Gauge,
+    /// Bytes of events that the clients of all sessions have not confirmed, at the last measurement.
+    pub session_outbox_bytes: Gauge,
+    /// Lags of the threads.
+    pub loop_lag: LoopLag,
     pub sessions_detached: Gauge,
     /// Bytes of events buffered for detached sessions.
     pub sessions_detached_bytes: Gauge,
@@ -51,6 +57,8 @@ pub struct ServerMetrics {
     pub refused: Family<CodeLabels, Counter>,
     /// Seconds from a send's arrival in the session to its answer.
     send_seconds: Histogram,
+    /// The same durations, of which this process computes quantiles.
+    pub send_latency: Arc<LatencyBuckets>,
     /// Answered sends, of which the histogram tells the number only in a scrape.
     sends_answered: Counter,
     /// Overflows of outbound queues.
@@ -154,6 +162,8 @@ impl Default for ServerMetrics {
             ready: Gauge::default(),
             sessions: Gauge::default(),
             session_backlog: Gauge::default(),
+            session_outbox_bytes: Gauge::default(),
+            loop_lag: LoopLag::default(),
             sessions_detached: Gauge::default(),
             sessions_detached_bytes: Gauge::default(),
             detached_dropped: Counter::default(),
@@ -168,6 +178,7 @@ impl Default for ServerMetrics {
             refused: Family::default(),
             // 0.5 ms to 16 s: from a single fsync to beyond the command timeout.
             send_seconds: Histogram::new(exponential_buckets(0.0005, 2.0, 16)),
+            send_latency: Arc::default(),
             sends_answered: Counter::default(),
             resyncs: Counter::default(),
             dropped: Counter::default(),
@@ -206,6 +217,7 @@ impl ServerMetrics {
     /// Records an answered send and its duration.
     pub fn send_answered(&self, took: Duration) {
         self.send_seconds.observe(took.as_secs_f64());
+        self.send_latency.observe(took);
         self.sends_answered.inc();
     }
 
@@ -230,6 +242,12 @@ impl ServerMetrics {
             "Commands received and not dispatched yet, in all sessions",
             self.session_backlog.clone(),
         );
+        registry.register(
+            "session_outbox_bytes",
+            "Bytes of events that the clients of all sessions have not confirmed, measured every 5 s",
+            self.session_outbox_bytes.clone(),
+        );
+        self.loop_lag.register(registry);
         registry.register(
             "sessions_detached",
             "Detached sessions",

@@ -37,13 +37,18 @@ pub struct Entry {
 impl Stream {
     /// Requests the events of a user with further header lines, and with a receive buffer of this size if one is given.
     pub async fn open(addr: SocketAddr, query: &str, headers: &str, receive_buffer: Option<u32>) -> Stream {
+        Stream::request(addr, &format!("/v1/events{query}"), headers, receive_buffer).await
+    }
+
+    /// Requests the events of a path.
+    pub async fn request(addr: SocketAddr, path: &str, headers: &str, receive_buffer: Option<u32>) -> Stream {
         let socket = TcpSocket::new_v4().unwrap();
         if let Some(bytes) = receive_buffer {
             socket.set_recv_buffer_size(bytes).unwrap();
         }
         let connected = within("the stream's connection is accepted", socket.connect(addr)).await;
         let mut socket = connected.unwrap();
-        let head = format!("GET /v1/events{query} HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
+        let head = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}\r\n");
         socket.write_all(head.as_bytes()).await.unwrap();
         let mut stream = Stream {
             socket,

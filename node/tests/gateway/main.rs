@@ -1,6 +1,7 @@
 //! The gateway and the sessions of a real one-node server, in this process, seen from raw sockets.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod admin_stream;
 mod cable;
 mod cable_history;
 mod cable_limits;

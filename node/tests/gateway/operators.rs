@@ -10,13 +10,14 @@ const READ: &str = "a-token-that-reads-in-tests";
 const OPERATE: &str = "a-token-that-operates-in-tests";
 
 /// Method, path, what a token with the role `read` is answered, and one with `operate`. Nobody else gets further than 401.
-const TABLE: [(&str, &str, u16, u16); 24] = [
+const TABLE: [(&str, &str, u16, u16); 33] = [
     ("GET", "/metrics", 200, 200),
     ("GET", "/v1/cluster", 200, 200),
     ("GET", "/v1/cluster/owner?conversation=g_1", 200, 200),
     ("DELETE", "/v1/cluster/nodes/9", 403, 409),
     ("GET", "/v1/admin/overview", 200, 200),
     ("GET", "/v1/admin/nodes/1/can-stop", 200, 200),
+    ("GET", "/v1/admin/nodes/1/support", 200, 200),
     ("POST", "/v1/admin/nodes/1/drain", 403, 409),
     ("POST", "/v1/admin/nodes/1/resume", 403, 202),
     ("POST", "/v1/admin/nodes/1/leave", 403, 409),
@@ -33,10 +34,17 @@ const TABLE: [(&str, &str, u16, u16); 24] = [
     ("GET", "/v1/admin/users/alice", 200, 200),
     ("POST", "/v1/admin/users/alice/disconnect", 403, 204),
     ("POST", "/v1/admin/users/alice/revoke", 403, 204),
+    ("POST", "/v1/admin/users/alice/export", 403, 200),
+    ("POST", "/v1/admin/users/alice/erase", 403, 202),
+    // Neither exists: the answer is that of a token which may ask.
+    ("GET", "/v1/admin/jobs/nothing", 403, 404),
+    ("GET", "/v1/admin/conversations/g_1", 404, 404),
+    ("POST", "/v1/admin/conversations/g_1/owner", 403, 404),
     ("GET", "/v1/admin/keys", 200, 200),
     ("POST", "/v1/admin/keys", 403, 201),
     ("DELETE", "/v1/admin/keys/aaaaaaaaaaaaaaaa", 403, 204),
     ("GET", "/v1/admin/events", 200, 200),
+    ("GET", "/v1/admin/failovers", 200, 200),
     // It changes nothing, but sends what people wrote. This shard does not exist: rows are not text.
     ("GET", "/v1/admin/backups/shards/999", 403, 400),
     ("GET", "/v1/admin/shards/0/replicas", 200, 200),
@@ -61,6 +69,8 @@ async fn ask(addr: SocketAddr, (method, path): (&str, &str), token: Option<&str>
     let call = match path.rsplit('/').next() {
         Some("move") => call.json(&json!({ "to": 9 })),
         Some("revoke") => call.json(&json!({ "before": 0 })),
+        Some("erase") => call.json(&json!({ "messages": "delete" })),
+        Some("owner") => call.json(&json!({ "u": "bob" })),
         Some("keys") if method == "POST" => call.json(&json!({ "name": "shop", "scopes": ["read"] })),
         _ => call,
     };
@@ -108,6 +118,10 @@ async fn what_an_operator_may_do_depends_on_the_role_of_the_token() {
         ("sessions.disconnect", "failed: not_found"),
         ("users.disconnect", "done"),
         ("users.revoke", "done"),
+        ("users.export", "done"),
+        ("users.erase", "done"),
+        ("jobs.read", "failed: not_found"),
+        ("conversations.owner", "failed: not_found"),
         ("keys.create", "done"),
         ("keys.revoke", "done"),
     ];
@@ -237,6 +251,10 @@ async fn operator_ends_one_session_of_a_user_and_then_all() {
         Some(sessions().await).filter(|found| found.len() == 2)
     })
     .await;
+    assert_eq!(
+        (&found[0]["resumes"], found[0]["outbox_bytes"].is_u64()),
+        (&0.into(), true)
+    );
     let id = found[0]["id"].as_str().unwrap();
     // Under the name of another user it is no session.
     let path = format!("/v1/admin/sessions/{id}?user=bob");

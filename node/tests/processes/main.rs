@@ -11,6 +11,7 @@ mod clocks;
 mod device_cursors;
 mod drain;
 mod erasure;
+mod failovers;
 mod gateway_cost;
 mod gateways;
 mod growth;

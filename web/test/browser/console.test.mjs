@@ -7,7 +7,7 @@ import { eventually, person, setUp, withNode } from "./support.mjs";
 
 const READ = "a-token-that-reads-in-tests";
 const OPERATE = "a-token-that-operates-in-tests";
-const PAGES = ["Overview", "Nodes", "Shards", "Sessions", "Warnings", "Events"];
+const PAGES = ["Overview", "Nodes", "Shards", "Failovers", "Sessions", "Warnings", "Events"];
 
 /** Opens the console of a node. An error of the page or its console fails the test, but those of refused requests. */
 async function open(browser, url, { query = "", ...context } = {}) {
@@ -42,7 +42,7 @@ describe("console", { timeout: 900_000 }, () => {
       async () => /^3 of 3 nodes, all \d+ shards owned, may lose 1 node$/.test(await sentence(page)),
       "the sentence of a healthy cluster",
     );
-    assert.equal(await page.locator(".figure").count(), 5);
+    assert.equal(await page.locator(".figure").count(), 7);
     // The second point of a line comes with the next step of five seconds.
     const course = page.locator('[data-figure="connections"] path');
     await eventually(async () => /L/.test(await course.getAttribute("d")), "a line");
@@ -93,6 +93,7 @@ describe("console", { timeout: 900_000 }, () => {
     await page.keyboard.press("Enter");
     const session = page.locator("tr[data-session]").first();
     await session.waitFor();
+    assert.equal(await session.locator("td").nth(4).textContent(), "0", "it was never resumed");
     const id = await session.getAttribute("data-session");
     await session.getByRole("button", { name: "Disconnect" }).click();
     await page.getByRole("dialog").getByRole("button", { name: "Disconnect" }).click();
@@ -150,11 +151,13 @@ describe("console", { timeout: 900_000 }, () => {
     for (let i = 0; i < PAGES.length; i++) {
       await pages.nth(i).click();
       await page.locator("nav a[aria-current=page]").nth(0).waitFor();
-      if (i === 3) {
+      if (PAGES[i] === "Sessions") {
         await page.locator("form input").fill("nobody");
         await page.keyboard.press("Enter");
         await page.locator("main [role=status]").nth(1).waitFor();
       }
+      // Shards have moved to the nodes that joined.
+      if (PAGES[i] === "Failovers") await page.locator("tr[data-failover]").first().waitFor();
       await look(PAGES[i]);
     }
     await pages.nth(1).click();

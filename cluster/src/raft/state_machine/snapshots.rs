@@ -73,14 +73,14 @@ impl StateMachineStore {
             .await?
             .map_err(io::Error::other)?;
         tracing::info!(shard = %self.shard, index = meta.last_log_id.map(|l| l.index), "snapshot installed");
-        let owner_changed = self.applied.owner != position.owner;
+        let replaced = self.applied.owner;
         self.applied = position;
         let standing = self.applied.standing();
         *self.standing.lock() = standing;
         self.copies.reached(standing.applied);
         // The snapshot may skip takeovers; an owner deposed by a skipped one must be deactivated here.
-        if owner_changed {
-            self.watcher.taken_over(self.shard, self.applied.owner);
+        if replaced != self.applied.owner {
+            self.watcher.taken_over(self.shard, self.applied.owner, replaced);
         }
         self.watcher.changed(self.shard);
         Ok(())

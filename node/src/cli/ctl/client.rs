@@ -1,16 +1,23 @@
 //! Client of the admin API: one request per connection, to the first of several nodes that can be reached.
 
+mod curl;
+mod events;
+
 use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
-use hyper::{Method, Request};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+
+pub(super) use self::events::EventReader;
+pub(super) use crate::cli::probe::Trust;
 
 use super::failure::Failure;
 use crate::cli::probe;
@@ -26,6 +33,8 @@ pub(super) struct AdminClient {
     urls: Vec<String>,
     token: Option<SecretString>,
     timeout: Duration,
+    trust: Trust,
+    debugs: bool,
 }
 
 /// Answer of a node.
@@ -81,7 +90,23 @@ pub(in crate::cli) fn token(file: Option<&Path>) -> Result<Option<SecretString>,
 
 impl AdminClient {
     pub(super) fn new(urls: Vec<String>, token: Option<SecretString>, timeout: Duration) -> AdminClient {
-        AdminClient { urls, token, timeout }
+        AdminClient {
+            urls,
+            token,
+            timeout,
+            trust: Trust::System,
+            debugs: false,
+        }
+    }
+
+    /// Returns this client with the authorities that it trusts.
+    pub(super) fn trusting(self, trust: Trust) -> AdminClient {
+        AdminClient { trust, ..self }
+    }
+
+    /// Returns this client, which prints its requests if `debugs`.
+    pub(super) fn debugging(self, debugs: bool) -> AdminClient {
+        AdminClient { debugs, ..self }
     }
 
     /// Returns what a `GET` of the path answers.
@@ -134,6 +159,48 @@ impl AdminClient {
         Err(Failure::Unreachable(unreached.join(", ")))
     }
 
+    /// Follows the server-sent events of the first node that can be reached.
+    pub(super) async fn follow(&self, path: &str) -> Result<EventReader, Failure> {
+        let body = self.download(Method::GET, path, "text/event-stream").await?;
+        Ok(EventReader::new(body, self.timeout))
+    }
+
+    /// Returns the body of the first node that can be reached, which is still to be read.
+    pub(super) async fn download(
+        &self,
+        method: Method,
+        path: &str,
+        accepts: &'static str,
+    ) -> Result<Incoming, Failure> {
+        let mut unreached = Vec::new();
+        for url in &self.urls {
+            let response = match self.open(url, &method, path, None, accepts).await {
+                Ok(response) => response,
+                Err(Lost::Sent) if method != Method::GET => {
+                    return Err(Failure::Unknown(format!("{url} did not answer")));
+                }
+                Err(_) => {
+                    unreached.push(url.as_str());
+                    continue;
+                }
+            };
+            if response.status().is_success() {
+                return Ok(response.into_body());
+            }
+            let status = response.status().as_u16();
+            let body = Limited::new(response.into_body(), LARGEST).collect().await;
+            let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+            let answer = Answer {
+                url: url.clone(),
+                status,
+                body: serde_json::from_slice(&body).unwrap_or_default(),
+            };
+            let refused = answer.accepted().err();
+            return Err(refused.unwrap_or_else(|| Failure::Unreachable(url.clone())));
+        }
+        Err(Failure::Unreachable(unreached.join(", ")))
+    }
+
     async fn exchange(
         &self,
         url: &str,
@@ -141,7 +208,29 @@ impl AdminClient {
         path: &str,
         body: Option<&Value>,
     ) -> Result<(u16, Bytes), Lost> {
-        let connecting = tokio::time::timeout(self.timeout, probe::connect(url));
+        let answering = async {
+            let response = self.open(url, method, path, body, "application/json").await?;
+            let status = response.status().as_u16();
+            let body = Limited::new(response.into_body(), LARGEST).collect().await;
+            Ok((status, body.map_err(|_| Lost::Sent)?.to_bytes()))
+        };
+        let answered = tokio::time::timeout(self.timeout * 2, answering).await;
+        answered.unwrap_or(Err(Lost::Sent))
+    }
+
+    /// Sends a request, and returns the response, whose body is still to be read.
+    async fn open(
+        &self,
+        url: &str,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+        accepts: &'static str,
+    ) -> Result<Response<Incoming>, Lost> {
+        if self.debugs {
+            eprintln!("{}", curl::command(url, method, path, body, self.token.is_some()));
+        }
+        let connecting = tokio::time::timeout(self.timeout, probe::connect(url, &self.trust));
         let Ok(Ok(stream)) = connecting.await else {
             return Err(Lost::Unsent);
         };
@@ -150,7 +239,7 @@ impl AdminClient {
             .uri(path)
             .header(HOST, probe::host(url))
             .header(USER_AGENT, concat!("rookery-ctl/", env!("CARGO_PKG_VERSION")))
-            .header(ACCEPT, "application/json")
+            .header(ACCEPT, accepts)
             .header(CONNECTION, "close");
         if let Some(token) = &self.token {
             request = request.header(AUTHORIZATION, format!("Bearer {}", token.0));
@@ -164,17 +253,12 @@ impl AdminClient {
             let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
             // Ends with the connection, which this request has for itself.
             tokio::spawn(connection);
-            let response = sender.send_request(request).await?;
-            Ok::<_, hyper::Error>(response)
+            sender.send_request(request).await
         };
-        let answering = async {
-            let response = asking.await.map_err(|_| Lost::Sent)?;
-            let status = response.status().as_u16();
-            let body = Limited::new(response.into_body(), LARGEST).collect().await;
-            Ok((status, body.map_err(|_| Lost::Sent)?.to_bytes()))
-        };
-        let answered = tokio::time::timeout(self.timeout, answering).await;
-        answered.unwrap_or(Err(Lost::Sent))
+        let answered = tokio::time::timeout(self.timeout, asking).await;
+        answered
+            .map_err(|_| Lost::Sent)?
+            .map_err(|_: hyper::Error| Lost::Sent)
     }
 }
 

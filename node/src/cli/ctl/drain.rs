@@ -53,8 +53,10 @@ impl Drain {
     pub(super) async fn run(self, context: &CtlContext) -> Result<(), Failure> {
         let verdict = StopView::of(context, self.node).await?;
         if !verdict.can_stop {
-            eprintln!("{}", verdict.text());
-            eprintln!("the node is drained, but must not stop before that has changed");
+            context.output.say(&verdict.text());
+            context
+                .output
+                .say("the node is drained, but must not stop before that has changed");
         }
         let drained = drained(context, self.node, self.wait).await?;
         context.output.print(&drained, || {

@@ -9,12 +9,17 @@
 mod can_stop;
 mod check;
 mod client;
+mod conversation;
 mod drain;
 mod events;
+mod failovers;
 mod failure;
+mod global;
 mod join;
 mod key;
+mod key;
 mod leave;
+mod live;
 mod nodes;
 mod output;
 mod owners;
@@ -23,21 +28,24 @@ mod rolling_restart;
 mod sessions;
 mod shards;
 mod status;
+mod support_bundle;
+mod tar;
 mod token;
+mod top;
 mod user;
 mod view;
+mod watch;
 mod whole;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
 use self::client::AdminClient;
 pub(super) use self::client::{TOKEN, http_url, token};
 use self::failure::Failure;
-use self::output::{Output, OutputFormat};
+use self::global::GlobalArgs;
+use self::output::Output;
 
 /// Addresses that are tried unless others are given: the port for operators, and that of `rookery dev`, which has one port
 /// for everything.
@@ -52,37 +60,14 @@ pub(super) struct Ctl {
     command: CtlCommand,
 }
 
-/// Arguments of all commands.
-#[derive(Args)]
-struct GlobalArgs {
-    /// Address of a node's port for operators: `http://HOST:PORT`. May be repeated: the first node that answers is asked.
-    #[arg(
-        long,
-        global = true,
-        env = "ROOKERY_URL",
-        value_delimiter = ',',
-        default_values = DEFAULT_URLS,
-        value_parser = client::http_url
-    )]
-    url: Vec<String>,
-    /// File with the admin token. Without it the environment variable ROOKERY_ADMIN_TOKEN has the token.
-    #[arg(long, global = true, value_name = "FILE")]
-    token_file: Option<PathBuf>,
-    /// Form of the data on standard output.
-    #[arg(short, long, global = true, value_enum, default_value_t = OutputFormat::Table)]
-    output: OutputFormat,
-    /// Time to wait for each answer of a node.
-    #[arg(long, global = true, default_value = "10s", value_parser = humantime::parse_duration)]
-    timeout: Duration,
-    /// Permits what cannot be undone.
-    #[arg(short, long, global = true)]
-    yes: bool,
-}
-
 #[derive(Subcommand)]
 enum CtlCommand {
     /// Shows the state of the cluster in one sentence, and its nodes.
     Status(status::Status),
+    /// Shows the nodes and their load, and redraws them every second.
+    Top(top::Top),
+    /// Prints a line for each change of a node or of a shard's owner.
+    Watch(watch::Watch),
     /// Lists the nodes with version, uptime, load and disk.
     Nodes(nodes::Nodes),
     /// Lists the shards with their owners, and the role and lag of every replica.
@@ -113,10 +98,17 @@ enum CtlCommand {
     Key(key::Key),
     /// Lists the changes by operators and back ends: the audit log.
     Events(events::Events),
+    /// Lists the takeovers of shards from an earlier owner: why, and how long the shard had none.
+    Failovers(failovers::Failovers),
     /// Lists the sessions of a user on all nodes, or ends them.
     Sessions(sessions::Sessions),
-    /// Shows a user, closes its sessions, or refuses its tokens.
+    /// Shows a conversation without its messages, or gives it an owner.
+    Conversation(conversation::Conversation),
+    /// Shows a user, closes its sessions, refuses its tokens, exports or erases its data.
     User(user::User),
+    /// Writes a tar file for the developers: settings without secrets, state, metrics, failovers, audit log, last warnings
+    /// and errors of all nodes.
+    SupportBundle(support_bundle::SupportBundle),
     /// Makes tokens of users with the key of the identity provider, without a node.
     Token(token::Token),
 }
@@ -148,14 +140,11 @@ impl Ctl {
 
 impl CtlCommand {
     async fn run(self, global: GlobalArgs) -> Result<(), Failure> {
-        let token = client::token(global.token_file.as_deref())?;
-        let context = CtlContext {
-            client: AdminClient::new(global.url, token, global.timeout),
-            output: Output::new(global.output),
-            yes: global.yes,
-        };
+        let context = global.open()?;
         match self {
             CtlCommand::Status(status) => status.run(&context).await,
+            CtlCommand::Top(top) => top.run(&context).await,
+            CtlCommand::Watch(watch) => watch.run(&context).await,
             CtlCommand::Nodes(nodes) => nodes.run(&context).await,
             CtlCommand::Shards(shards) => shards.run(&context).await,
             CtlCommand::Check(check) => check.run(&context).await,
@@ -171,8 +160,11 @@ impl CtlCommand {
             CtlCommand::RollingRestart(restart) => restart.run(&context).await,
             CtlCommand::Key(key) => key.run(&context).await,
             CtlCommand::Events(events) => events.run(&context).await,
+            CtlCommand::Failovers(failovers) => failovers.run(&context).await,
             CtlCommand::Sessions(sessions) => sessions.run(&context).await,
+            CtlCommand::Conversation(conversation) => conversation.run(&context).await,
             CtlCommand::User(user) => user.run(&context).await,
+            CtlCommand::SupportBundle(bundle) => bundle.run(&context).await,
             CtlCommand::Token(token) => token.run(&context),
         }
     }

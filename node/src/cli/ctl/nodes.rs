@@ -40,8 +40,10 @@ pub(super) fn table(nodes: &[NodeView]) -> String {
         "SESSIONS",
         "CONNECTIONS",
         "SENDS/S",
+        "ACK P99",
         "DISK FREE",
         "FSYNC",
+        "FSYNC P99",
     ]);
     for node in nodes {
         let report = node.report.as_ref();
@@ -55,11 +57,17 @@ pub(super) fn table(nodes: &[NodeView]) -> String {
             or_dash(report.map(|report| report.sessions)),
             or_dash(report.map(|report| report.connections)),
             or_dash(report.map(|report| format!("{:.1}", report.sends_per_second))),
+            or_dash(report.and_then(|report| report.ack_p99_ms).map(latency)),
             or_dash(report.map(|report| size(report.disk_free_bytes))),
             or_dash(report.map(|report| if report.fsync { "on" } else { "off" })),
+            or_dash(report.and_then(|report| report.fsync_p99_ms).map(latency)),
         ]);
     }
     table.render()
+}
+
+fn latency(ms: f64) -> String {
+    format!("{ms:.1} ms")
 }
 
 #[cfg(test)]
@@ -79,6 +87,7 @@ mod tests {
             r#"{"version":"0.1.0","uptime_ms":90061000,"state":"serving","not_ready":null,"fsync":true,"#,
             r#""disk_free_bytes":10737418240,"disk_reserve_bytes":1073741824,"sessions":12,"detached":3,"#,
             r#""connections":14,"connections_limit":1000,"sends_per_second":2.5,"frames_out_per_second":40.0,"#,
+            r#""ack_p50_ms":2.5,"ack_p99_ms":9.0,"fsync_p99_ms":null,"#,
             r#""clock_skew_ms":-2}},"#,
             r#"{"id":3,"addr":"10.0.0.3:9080","zone":"","silent":true,"owned":1,"report":null}]}"#,
         );

@@ -16,11 +16,13 @@ const VERSION: u64 = 1;
 pub(super) enum OutputFormat {
     Table,
     Json,
+    Ndjson,
 }
 
 /// Writer of a command's data.
 pub(super) struct Output {
     format: OutputFormat,
+    quiet: bool,
 }
 
 /// Data with the version of the output as its first field.
@@ -40,7 +42,24 @@ pub(super) struct Table {
 
 impl Output {
     pub(super) fn new(format: OutputFormat) -> Output {
-        Output { format }
+        Output { format, quiet: false }
+    }
+
+    /// Returns this output without progress and hints, if `quiet`.
+    pub(super) fn quiet(self, quiet: bool) -> Output {
+        Output { quiet, ..self }
+    }
+
+    /// Returns whether data are tables for people.
+    pub(super) fn is_table(&self) -> bool {
+        self.format == OutputFormat::Table
+    }
+
+    /// Prints progress or a hint to standard error.
+    pub(super) fn say(&self, text: &str) {
+        if !self.quiet {
+            eprintln!("{text}");
+        }
     }
 
     /// Prints data: as JSON in one line with its version, or as the text that `table` returns.
@@ -50,7 +69,7 @@ impl Output {
         table: impl FnOnce() -> String,
     ) -> Result<(), Failure> {
         match self.format {
-            OutputFormat::Json => write(&format!("{}\n", versioned(data))),
+            OutputFormat::Json | OutputFormat::Ndjson => write(&format!("{}\n", versioned(data))),
             OutputFormat::Table => write(&table()),
         }
     }
@@ -58,10 +77,16 @@ impl Output {
 
 /// Writes to standard output. A reader that has enough closes the pipe, which is no failure.
 pub(super) fn write(text: &str) -> Result<(), Failure> {
+    write_on(text).map(drop)
+}
+
+/// Writes to standard output, and returns whether its reader still wants more.
+pub(super) fn write_on(text: &str) -> Result<bool, Failure> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Refused(error.to_string())),
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::Refused(error.to_string())),
     }
 }
 

@@ -68,7 +68,7 @@ impl Progress {
                 Err(failure) => failure.to_string(),
             };
             if text != seen {
-                eprintln!("{text}");
+                context.output.say(&text);
                 seen = text;
             }
             if Instant::now() > given_up {

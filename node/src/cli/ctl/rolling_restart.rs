@@ -87,7 +87,9 @@ impl RollingRestart {
                     } else {
                         done.join(", ")
                     };
-                    eprintln!("stopped at node {node}; restarted before it: {done}");
+                    context
+                        .output
+                        .say(&format!("stopped at node {node}; restarted before it: {done}"));
                     return Err(failure);
                 }
             }
@@ -104,7 +106,7 @@ impl RollingRestart {
             return Err(Failure::Refused(verdict.text()));
         }
         let began = Instant::now();
-        eprintln!("node {node}: draining");
+        context.output.say(&format!("node {node}: draining"));
         drain::drained(context, node, self.wait).await?;
         let drain_ms = millis(began);
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::CtlContext;
 use super::failure::Failure;
-use super::output::{Table, date, or_dash};
+use super::output::{Table, date, or_dash, size};
 
 /// Arguments of `rookery ctl sessions`.
 #[derive(Args)]
@@ -38,6 +38,10 @@ struct SessionView {
     node: u64,
     since: u64,
     detached: bool,
+    #[serde(default)]
+    resumes: Option<u64>,
+    #[serde(default)]
+    outbox_bytes: Option<u64>,
 }
 
 /// Parses the id of a user.
@@ -60,13 +64,15 @@ impl Sessions {
             .get(&format!("/v1/admin/sessions?user={user}"))
             .await?;
         if page.partial {
-            eprintln!("a node did not answer: its sessions are missing");
+            context
+                .output
+                .say("a node did not answer: its sessions are missing");
         }
         if self.disconnect {
             for session in &page.items {
                 let path = format!("/v1/admin/sessions/{}?user={user}", session.id);
                 context.client.change(Method::DELETE, &path, None).await?;
-                eprintln!("session {} has ended", session.id);
+                context.output.say(&format!("session {} has ended", session.id));
             }
         }
         context.output.print(&page, || page.table())
@@ -77,7 +83,7 @@ impl Sessions {
 
 impl SessionPage {
     fn table(&self) -> String {
-        let mut table = Table::new(["SESSION", "NODE", "DEVICE", "SINCE", "STATE"]);
+        let mut table = Table::new(["SESSION", "NODE", "DEVICE", "SINCE", "STATE", "RESUMES", "OUTBOX"]);
         for session in &self.items {
             table.row([
                 session.id.clone(),
@@ -85,6 +91,8 @@ impl SessionPage {
                 or_dash(session.device.as_ref()),
                 date(session.since),
                 if session.detached { "detached" } else { "connected" }.to_owned(),
+                or_dash(session.resumes),
+                or_dash(session.outbox_bytes.map(size)),
             ]);
         }
         table.render()
@@ -98,12 +106,19 @@ mod tests {
 
     #[test]
     fn json_and_table_of_sessions_are_frozen() {
-        let answer = r#"{"items":[{"id":"1a","node":1,"since":0,"detached":true}]}"#;
+        let answer = r#"{"items":[
+            {"id":"1a","node":1,"since":0,"detached":true,"resumes":2,"outbox_bytes":2048},
+            {"id":"2b","device":"web","node":2,"since":0,"detached":false,"resumes":null,"outbox_bytes":null}]}"#;
         let page: SessionPage = serde_json::from_str(answer).unwrap();
-        let expected = r#"{"v":1,"items":[{"id":"1a","device":null,"node":1,"since":0,"detached":true}],"partial":false}"#;
+        let expected = concat!(
+            r#"{"v":1,"items":["#,
+            r#"{"id":"1a","device":null,"node":1,"since":0,"detached":true,"resumes":2,"outbox_bytes":2048},"#,
+            r#"{"id":"2b","device":"web","node":2,"since":0,"detached":false,"resumes":null,"outbox_bytes":null}],"partial":false}"#,
+        );
         assert_eq!(versioned(&page), expected);
-        let expected = "SESSION  NODE  DEVICE  SINCE                 STATE\n\
-                        1a       1     -       1970-01-01T00:00:00Z  detached\n";
+        let expected = "SESSION  NODE  DEVICE  SINCE                 STATE      RESUMES  OUTBOX\n\
+                        1a       1     -       1970-01-01T00:00:00Z  detached   2        2.0 KiB\n\
+                        2b       2     web     1970-01-01T00:00:00Z  connected  -        -\n";
         assert_eq!(page.table(), expected);
     }
 }

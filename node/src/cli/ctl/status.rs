@@ -24,6 +24,8 @@ struct ClusterState<'a> {
     shards_without_owner: usize,
     problems: Vec<ClusterProblem>,
     nodes: &'a [NodeView],
+    #[serde(skip)]
+    sentence: String,
 }
 
 // === impl Status ===
@@ -49,16 +51,12 @@ impl ClusterState<'_> {
             shards_without_owner: view.shards.iter().filter(|shard| shard.owner.is_none()).count(),
             problems: problems(view),
             nodes: &view.nodes,
+            sentence: view.sentence(),
         }
     }
 
     fn text(&self) -> String {
-        let answer = self.nodes_total - self.nodes_silent;
-        let owned = self.shards_total - self.shards_without_owner;
-        let mut text = format!(
-            "{answer} of {} nodes answer, {owned} of {} shards have an owner\n",
-            self.nodes_total, self.shards_total
-        );
+        let mut text = format!("{}\n", self.sentence);
         for problem in &self.problems {
             text.push_str(&format!("{problem}\n"));
         }

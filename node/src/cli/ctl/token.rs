@@ -88,11 +88,10 @@ impl Token {
             pem.as_deref(),
             now.map_or(0, |now| now.as_secs()),
         )?;
-        eprintln!(
-            "token of {} until {}",
-            mint.user,
-            date(minted.expires.saturating_mul(1_000))
-        );
+        let until = date(minted.expires.saturating_mul(1_000));
+        context
+            .output
+            .say(&format!("token of {} until {until}", mint.user));
         context.output.print(&minted, || format!("{}\n", minted.token))
     }
 }

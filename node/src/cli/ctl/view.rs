@@ -51,6 +51,12 @@ pub(super) struct ReportView {
     pub(super) connections_limit: u64,
     pub(super) sends_per_second: f64,
     pub(super) frames_out_per_second: f64,
+    #[serde(default)]
+    pub(super) ack_p50_ms: Option<f64>,
+    #[serde(default)]
+    pub(super) ack_p99_ms: Option<f64>,
+    #[serde(default)]
+    pub(super) fsync_p99_ms: Option<f64>,
     pub(super) clock_skew_ms: Option<i64>,
 }
 
@@ -84,6 +90,14 @@ fn is_usual_duty(duty: &str) -> bool {
     duty == "replicas"
 }
 
+/// Returns the name of a group: its number, or `meta`.
+pub(super) fn group_name(shard: u16) -> String {
+    match shard {
+        META => "meta".to_owned(),
+        shard => shard.to_string(),
+    }
+}
+
 // === impl OverviewView, NodeView, ShardView ===
 
 impl OverviewView {
@@ -94,6 +108,14 @@ impl OverviewView {
     pub(super) fn wanted_replicas(&self) -> usize {
         let holders = self.nodes.iter().filter(|node| is_usual_duty(&node.duty));
         self.replication.min(holders.count())
+    }
+
+    /// Returns in one sentence how much of the cluster works.
+    pub(super) fn sentence(&self) -> String {
+        let (nodes, shards) = (self.nodes.len(), self.shards.len());
+        let answer = self.nodes.iter().filter(|node| !node.silent).count();
+        let owned = self.shards.iter().filter(|shard| shard.owner.is_some()).count();
+        format!("{answer} of {nodes} nodes answer, {owned} of {shards} shards have an owner")
     }
 
     /// Returns all shards, and the meta group.
@@ -127,12 +149,9 @@ impl NodeView {
 }
 
 impl ShardView {
-    /// Returns the name of the group: its number, or `meta`.
+    /// Returns the name of the group.
     pub(super) fn name(&self) -> String {
-        match self.shard {
-            META => "meta".to_owned(),
-            shard => shard.to_string(),
-        }
+        group_name(self.shard)
     }
 
     /// Returns the number of voters, and of those among them that report to vote.
@@ -169,6 +188,9 @@ pub(super) mod tests {
             connections_limit: 1_000,
             sends_per_second: 2.5,
             frames_out_per_second: 40.0,
+            ack_p50_ms: Some(2.5),
+            ack_p99_ms: Some(9.0),
+            fsync_p99_ms: None,
             clock_skew_ms: Some(-2),
         };
         let node = |id: u64| NodeView {

@@ -148,6 +148,7 @@ mod tests {
                 since_ms: 0,
                 is_detached: false,
                 login: None,
+                figures: None,
             };
             assert_eq!(parse(&ListedSession::from(session).id), Some((node, mark)));
         }

@@ -208,7 +208,6 @@ fn method_numbers_are_frozen() {
         (22, "PRESENCE"),
         (23, "KeyringQuery"),
         (24, "ENDED"),
-        (25, "RESUME"),
         (26, "CONFIRM_TRANSFER"),
         (27, "CANCEL_TRANSFER"),
         (28, "DevicesQuery"),
@@ -221,9 +220,7 @@ fn method_numbers_are_frozen() {
         (35, "USER_ACCESS_CHANGED"),
         (36, "UserAccessQuery"),
         (40, "ProfilesQuery"),
-        (41, "USER_SESSIONS"),
         (42, "END_SESSION"),
-        (46, "NODE_REPORT"),
         (47, "ORDER_DRAIN"),
         (50, "ErasureQuery"),
         (51, "ExportedUserQuery"),
@@ -231,6 +228,10 @@ fn method_numbers_are_frozen() {
         (53, "ExportedConversationQuery"),
         (54, "EXPORT_ROWS"),
         (57, "OpenQuery"),
+        (70, "RESUME"),
+        (71, "USER_SESSIONS"),
+        (72, "SUPPORT_REPORT"),
+        (73, "NODE_REPORT"),
     ];
     let mut found: Vec<(u16, String)> = vec![
         (rpc::SUBMIT, "SUBMIT".into()),
@@ -253,6 +254,7 @@ fn method_numbers_are_frozen() {
         (rpc::NODE_REPORT, "NODE_REPORT".into()),
         (rpc::ORDER_DRAIN, "ORDER_DRAIN".into()),
         (rpc::EXPORT_ROWS, "EXPORT_ROWS".into()),
+        (rpc::SUPPORT_REPORT, "SUPPORT_REPORT".into()),
     ];
     let number = |method: &QueryMethod| (*method as u16, format!("{method:?}"));
     found.extend(QueryMethod::ALL.iter().map(number));

@@ -78,6 +78,8 @@ pub struct Session {
     presence: SessionPresence,
     long_poll: LongPoll,
     cursors: CursorSchedule,
+    /// Number of sessions that this one has continued, one after the other.
+    resumes: u32,
 }
 
 // === impl Session ===
@@ -108,6 +110,7 @@ impl Session {
                 presence: SessionPresence::default(),
                 long_poll: LongPoll::new(link.clone()),
                 cursors: CursorSchedule::default(),
+                resumes: 0,
                 policy,
                 worker,
                 link,

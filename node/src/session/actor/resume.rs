@@ -63,6 +63,7 @@ impl Session {
         snapshot: SessionSnapshot,
     ) {
         let feed = opening.feed.clone();
+        self.resumes = snapshot.resumes.saturating_add(1);
         // Before `ready`, which reports the number that the next event continues.
         self.link.outbox(|outbox| outbox.start_at(snapshot.n));
         // Before `ready`, too: a framing reads the state when it writes `ready`, and needs it for the events behind.

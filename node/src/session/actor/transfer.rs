@@ -6,14 +6,15 @@
 
 use std::time::{Duration, Instant};
 
-use actix::{ActorContext, Context, Handler};
+use actix::{ActorContext, Context, Handler, MessageResult};
 use protocol::CloseCode;
 use protocol::response::NotResumed;
 
 use super::Session;
+use crate::rpc::SessionFigures;
 use crate::rpc::resume::SessionSnapshot;
 use crate::session::lifecycle::{DetachedAction, DetachedStatus, ExportEffects};
-use crate::session::messages::{ConfirmTransfer, ExportSession, Terminate, TokenRevoked};
+use crate::session::messages::{ConfirmTransfer, DescribeSession, ExportSession, Terminate, TokenRevoked};
 
 // === impl Session: transfer ===
 
@@ -167,6 +168,7 @@ impl Handler<ExportSession> for Session {
             quiet,
             n,
             gateway_state: self.link.gateway_state(),
+            resumes: self.resumes,
         };
         // The client is connected elsewhere. The old connection ends without a close event.
         if self.policy.is_polled {
@@ -190,6 +192,17 @@ impl Handler<ConfirmTransfer> for Session {
             self.terminate(ctx, NotResumed::Unknown);
         }
         mine
+    }
+}
+
+impl Handler<DescribeSession> for Session {
+    type Result = MessageResult<DescribeSession>;
+
+    fn handle(&mut self, _: DescribeSession, _: &mut Context<Session>) -> Self::Result {
+        MessageResult(SessionFigures {
+            resumes: self.resumes,
+            outbox_bytes: self.link.outbox(|outbox| outbox.buffered_bytes()) as u64,
+        })
     }
 }
 

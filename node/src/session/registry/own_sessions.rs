@@ -1,13 +1,15 @@
 //! Sessions of one user on all nodes, listed and ended one by one for the user itself.
 
+use actix::Addr;
 use futures::future::join_all;
 use protocol::response::NotResumed;
 use protocol::{ClientMessageId, UserId};
 
-use super::SessionRegistry;
+use super::session_table::SessionEntry;
+use super::{Session, SessionRegistry};
 use crate::rpc;
 use crate::rpc::{EndSessionRequest, UserSession, UserSessions, UserSessionsQuery};
-use crate::session::messages::TokenRevoked;
+use crate::session::messages::{DescribeSession, TokenRevoked};
 
 /// Sessions of a user.
 #[derive(Clone, Debug)]
@@ -32,6 +34,21 @@ pub struct OwnSession {
     pub is_detached: bool,
     /// Login of the client's token; `None` for a token of another issuer.
     pub login: Option<ClientMessageId>,
+    /// Number of sessions that this one has continued, and bytes of the events that its client has not confirmed; `None` if
+    /// the session did not answer in time.
+    pub figures: Option<(u32, u64)>,
+}
+
+/// Returns what the table has of a session.
+fn described(secret: u128, entry: &SessionEntry) -> UserSession {
+    UserSession {
+        mark: rpc::SessionId { node: 0, secret }.mark(),
+        device: entry.who.device.clone(),
+        since_ms: entry.since_ms,
+        detached: entry.turn.is_some(),
+        login: entry.login.clone(),
+        figures: None,
+    }
 }
 
 // === impl SessionRegistry: own sessions ===
@@ -64,6 +81,7 @@ impl SessionRegistry {
             since_ms: session.since_ms,
             is_detached: session.detached,
             login: session.login,
+            figures: session.figures.map(|it| (it.resumes, it.outbox_bytes)),
         };
         Some(found.into_iter().map(own).collect())
     }
@@ -78,22 +96,23 @@ impl SessionRegistry {
         ended.is_some()
     }
 
-    /// Returns the sessions of the user on this node.
-    pub(super) fn here(&self, UserSessionsQuery { user }: &UserSessionsQuery) -> UserSessions {
-        let table = self.inner.table.lock();
-        let theirs = table.sessions.iter().filter(|(_, entry)| entry.who.user == *user);
-        let sessions = theirs.map(|(secret, entry)| UserSession {
-            mark: rpc::SessionId {
-                node: 0,
-                secret: *secret,
-            }
-            .mark(),
-            device: entry.who.device.clone(),
-            since_ms: entry.since_ms,
-            detached: entry.turn.is_some(),
-            login: entry.login.clone(),
+    /// Returns the sessions of the user on this node. Each is asked for its figures, by its own thread.
+    pub(super) async fn here(&self, UserSessionsQuery { user }: UserSessionsQuery) -> UserSessions {
+        // Shorter than the wait of the asking node, for which the other sessions would be missing, too.
+        let patience = self.inner.bounds.fetch / 2;
+        let found: Vec<(UserSession, Addr<Session>)> = {
+            let table = self.inner.table.lock();
+            let theirs = table.sessions.iter().filter(|(_, entry)| entry.who.user == user);
+            theirs
+                .map(|(secret, entry)| (described(*secret, entry), entry.addr.clone()))
+                .collect()
+        };
+        let asked = found.into_iter().map(|(mut session, addr)| async move {
+            let figures = tokio::time::timeout(patience, addr.send(DescribeSession)).await;
+            session.figures = figures.ok().and_then(Result::ok);
+            session
         });
-        sessions.collect()
+        join_all(asked).await
     }
 
     /// Ends a session of the user on this node. An unknown one is over already.

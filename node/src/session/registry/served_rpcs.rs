@@ -40,7 +40,11 @@ impl SessionRegistry {
                 reply.send(Ok(rpc::encode(&())));
             }),
             rpc::USER_SESSIONS => rpc::decode(body).map(|question| {
-                reply.send(Ok(rpc::encode(&self.here(&question))));
+                let sessions = self.clone();
+                // In a task of its own: the threads of the sessions may be busy.
+                self.inner.runtime.spawn(async move {
+                    reply.send(Ok(rpc::encode(&sessions.here(question).await)));
+                });
             }),
             rpc::END_SESSION => rpc::decode(body).map(|request| {
                 self.end_here(&request);

@@ -42,6 +42,16 @@ export async function read<T>(path: string): Promise<T> {
   }
 }
 
+/**
+ * Opens a stream of events. It ends by `signal`, and fails as a request does; what the token permits is the matter of the
+ * requests beside it.
+ */
+export async function open(path: string, signal: AbortSignal): Promise<ReadableStream<Uint8Array>> {
+  const { body } = await request("GET", path, signal);
+  if (!body) throw new ApiError(0, "network", "");
+  return body;
+}
+
 /** Makes a change. Its refusal is shown where it was asked for; only an unknown token is asked for again. */
 export async function change(method: "POST" | "DELETE", path: string): Promise<void> {
   try {
@@ -52,9 +62,8 @@ export async function change(method: "POST" | "DELETE", path: string): Promise<v
   }
 }
 
-async function request(method: string, path: string): Promise<Response> {
+async function request(method: string, path: string, signal = AbortSignal.timeout(PATIENCE_MS)): Promise<Response> {
   const authorization = token.peek() && `Bearer ${token.peek()}`;
-  const signal = AbortSignal.timeout(PATIENCE_MS);
   let answer: Response;
   try {
     answer = await fetch(path, { method, headers: authorization ? { authorization } : {}, signal, cache: "no-store", credentials: "omit" });

@@ -14,6 +14,10 @@ export interface Report {
   connections_limit: number;
   sends_per_second: number;
   frames_out_per_second: number;
+  /** Milliseconds of the last seconds; null without a send or an fsync, absent from older nodes. */
+  ack_p50_ms?: number | null;
+  ack_p99_ms?: number | null;
+  fsync_p99_ms?: number | null;
   clock_skew_ms: number | null;
 }
 
@@ -73,6 +77,9 @@ export interface Session {
   node: number;
   since: number;
   detached: boolean;
+  /** Null if the session did not answer in time; absent from older nodes. */
+  resumes?: number | null;
+  outbox_bytes?: number | null;
 }
 
 export interface AuditEvent {
@@ -94,6 +101,8 @@ const VOTING: readonly (string | null)[] = ["leader", "follower", "candidate"];
 export type NodeState = Report["state"] | "silent" | "not_ready";
 
 export const isMeta = (shard: Shard): boolean => shard.shard === META;
+/** The name of a group: its number, or the given name of the meta group. */
+export const nameOf = (shard: number, meta: string): string => (shard === META ? meta : String(shard));
 export const groups = (overview: Overview): Shard[] => [...overview.shards, overview.meta];
 
 /** The state of a node in one word. */

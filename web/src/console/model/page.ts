@@ -2,7 +2,7 @@
 
 import { signal } from "@preact/signals";
 
-export const PAGES = ["overview", "nodes", "shards", "sessions", "warnings", "events"] as const;
+export const PAGES = ["overview", "nodes", "shards", "failovers", "sessions", "warnings", "events"] as const;
 export type PageName = (typeof PAGES)[number];
 
 export const page = signal<PageName>(parse(location.hash));

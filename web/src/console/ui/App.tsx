@@ -10,6 +10,7 @@ import { asOf, begin, failure, overview } from "../model/poll.js";
 import { grouped, problemsOf } from "../model/problems.js";
 import { sentenceOf } from "../model/sentence.js";
 import { EventsPage } from "./EventsPage.js";
+import { FailoversPage } from "./FailoversPage.js";
 import { reasonOf } from "./format.js";
 import { NodesPage } from "./NodesPage.js";
 import { OverviewPage } from "./OverviewPage.js";
@@ -86,6 +87,7 @@ function Content({ name, overview }: { name: PageName; overview: Overview | unde
       <h1 ref={heading} tabIndex={-1}>
         {t(`page.${name}`)}
       </h1>
+      {name === "failovers" && <FailoversPage />}
       {name === "sessions" && <SessionsPage />}
       {name === "events" && <EventsPage />}
       {overview && name === "overview" && <OverviewPage overview={overview} />}

@@ -46,5 +46,9 @@ export function OverviewPage({ overview }: { overview: Overview }) {
 function textOf(figure: Figure, totals: Totals): string {
   if (figure === "disk") return size(totals.disk);
   if (figure === "connections") return t("figure.of", { n: totals.connections, m: totals.connectionsLimit });
-  return number(tenths(totals[figure]));
+  if (figure === "ack" && totals.ack !== undefined)
+    return t("figure.half", { n: number(tenths(totals.ack)), m: number(tenths(totals.ackHalf ?? totals.ack)) });
+  const value = totals[figure];
+  if (value === undefined) return t("figure.none");
+  return figure === "fsync" ? t("node.clock.ms", { n: number(tenths(value)) }) : number(tenths(value));
 }

@@ -7,7 +7,7 @@ import { t } from "../i18n/index.js";
 import { read } from "../model/api.js";
 import type { Session } from "../model/overview.js";
 import { ChangeDialog } from "./ChangeDialog.js";
-import { reasonOf } from "./format.js";
+import { reasonOf, size } from "./format.js";
 import { Table } from "./Table.js";
 
 interface Found {
@@ -31,7 +31,16 @@ export function SessionsPage() {
       setFailure(error);
     }
   };
-  const heads = [t("session.session"), t("node.node"), t("session.device"), t("session.since"), t("session.state"), t("node.actions")];
+  const heads = [
+    t("session.session"),
+    t("node.node"),
+    t("session.device"),
+    t("session.since"),
+    t("session.state"),
+    t("session.resumes"),
+    t("session.outbox"),
+    t("node.actions"),
+  ];
   return (
     <>
       <form
@@ -61,6 +70,8 @@ export function SessionsPage() {
                 <time dateTime={new Date(session.since).toISOString()}>{moment(session.since)}</time>
               </td>
               <td>{t(session.detached ? "session.detached" : "session.connected")}</td>
+              <td class="figures-cell">{session.resumes}</td>
+              <td class="figures-cell">{typeof session.outbox_bytes === "number" && size(session.outbox_bytes)}</td>
               <td>
                 <button
                   type="button"

@@ -7,9 +7,11 @@ import { rangesOf } from "../model/ranges.js";
 
 const GIB = 2 ** 30;
 const MIB = 2 ** 20;
+const KIB = 2 ** 10;
 
 export function size(bytes: number): string {
-  return bytes >= GIB ? t("size.gib", { n: tenths(bytes / GIB) }) : t("size.mib", { n: Math.floor(bytes / MIB) });
+  if (bytes >= GIB) return t("size.gib", { n: tenths(bytes / GIB) });
+  return bytes >= MIB ? t("size.mib", { n: Math.floor(bytes / MIB) }) : t("size.kib", { n: Math.ceil(bytes / KIB) });
 }
 
 /** A time span by its two largest units. */

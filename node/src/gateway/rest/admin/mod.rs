@@ -5,12 +5,17 @@
 //! nothing, [`Operator`](crate::gateway::operator::Operator) for a change, which goes into the audit log.
 
 mod backups;
+mod conversations;
+mod erasure;
 mod events;
+mod failovers;
 mod keys;
 mod membership;
 mod nodes;
 mod sessions;
 mod shards;
+mod stream;
+mod support;
 mod users;
 
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -20,8 +25,13 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     membership::routes(config);
     sessions::routes(config);
     users::routes(config);
+    erasure::routes(config);
+    conversations::routes(config);
     keys::routes(config);
     events::routes(config);
+    stream::routes(config);
+    support::routes(config);
+    failovers::routes(config);
     backups::routes(config);
     shards::routes(config);
 }

@@ -3,16 +3,16 @@
 use actix_web::web::Path;
 use actix_web::{HttpResponse, delete, get, web};
 use protocol::{ErrorCode, UserId};
-use serde::Deserialize;
-use utoipa::IntoParams;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::gateway::operator::{Operator, Reader};
 use crate::gateway::problem::Problem;
 use crate::gateway::rest::describe::{ApiTag, ChangeErrors, QueryErrors};
 use crate::gateway::rest::response;
-use crate::gateway::rest::sessions::{self, ListedSession, OfSession, SessionList};
-use crate::session::SessionRegistry;
+use crate::gateway::rest::sessions::{self, ListedSession, OfSession};
+use crate::session::{OwnSession, SessionRegistry};
 use crate::shard_client::CommandError;
 
 /// User whose sessions are meant.
@@ -21,6 +21,29 @@ use crate::shard_client::CommandError;
 struct SessionsOf {
     /// The id of the user.
     user: UserId,
+}
+
+/// The sessions of a user, for operators.
+#[derive(Serialize, ToSchema)]
+struct WatchedSessionList {
+    /// The sessions, the latest first.
+    items: Vec<WatchedSession>,
+    /// True if a node did not respond in time, so that its sessions are missing; absent otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    partial: bool,
+}
+
+/// A session of a user, for operators.
+#[derive(Serialize, ToSchema)]
+struct WatchedSession {
+    #[serde(flatten)]
+    session: ListedSession,
+    /// The number of sessions that this one has continued, one after the other; null if the session did not answer in time.
+    #[schema(required)]
+    resumes: Option<u32>,
+    /// The bytes of the events that the client has not confirmed; null if the session did not answer in time.
+    #[schema(required)]
+    outbox_bytes: Option<u64>,
 }
 
 /// By a name of its own: utoipa would describe the parameter of a bare `Path` a second time.
@@ -32,7 +55,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 
 /// Lists the sessions of a user on all nodes, connected and detached ones.
 #[utoipa::path(tag = ApiTag::OPERATION, params(SessionsOf), responses(
-    (status = 200, description = "The sessions of the user.", body = SessionList), QueryErrors
+    (status = 200, description = "The sessions of the user.", body = WatchedSessionList), QueryErrors
 ))]
 #[get("/v1/admin/sessions")]
 async fn sessions_of_user(
@@ -41,8 +64,8 @@ async fn sessions_of_user(
     sessions: web::Data<SessionRegistry>,
 ) -> HttpResponse {
     let found = sessions.of_user(&query.user).await;
-    response::json(&SessionList {
-        items: found.items.into_iter().map(ListedSession::from).collect(),
+    response::json(&WatchedSessionList {
+        items: found.items.into_iter().map(WatchedSession::from).collect(),
         partial: found.is_partial,
     })
 }
@@ -75,4 +98,17 @@ async fn disconnect_session(
     };
     operator.change("sessions.disconnect", &path, ending).await?;
     Ok(response::nothing())
+}
+
+// === impl WatchedSession ===
+
+impl From<OwnSession> for WatchedSession {
+    fn from(session: OwnSession) -> WatchedSession {
+        let figures = session.figures;
+        WatchedSession {
+            resumes: figures.map(|(resumes, _)| resumes),
+            outbox_bytes: figures.map(|(_, bytes)| bytes),
+            session: ListedSession::from(session),
+        }
+    }
 }

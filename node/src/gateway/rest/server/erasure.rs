@@ -16,6 +16,8 @@ use crate::gateway::problem::Problem;
 use crate::gateway::rest::describe::{ApiTag, ChangeErrors, JobErrors, OfUser};
 use crate::gateway::rest::input::Input;
 use crate::gateway::rest::response;
+use crate::session::WorkerContext;
+use crate::shard_client::CommandError;
 use crate::state_machine::query::ErasureQuery;
 use crate::state_machine::{ErasedMessages, ErasedShard, ErasureId, ErasureJob};
 
@@ -26,7 +28,7 @@ const INTERVALS: u64 = 3;
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 #[expect(dead_code, reason = "describes the path")]
-struct OfJob {
+pub(in crate::gateway::rest) struct OfJob {
     /// The id of the job: 26 letters and digits.
     #[param(min_length = 26, max_length = 26)]
     job: String,
@@ -37,16 +39,16 @@ type JobPath = Path<String>;
 
 /// The erasure of a user that a back end requests.
 #[derive(Deserialize, ToSchema)]
-struct ErasureRequest {
+pub(in crate::gateway::rest) struct ErasureRequest {
     /// `delete` deletes the user's messages for everybody, `keep-anonymous` keeps them with a random id as their author.
-    messages: ErasedMessages,
+    pub(in crate::gateway::rest) messages: ErasedMessages,
 }
 
 /// A job that was begun.
 #[derive(Serialize, ToSchema)]
-struct JobCreated {
+pub(in crate::gateway::rest) struct JobCreated {
     /// The id of the job.
-    job: String,
+    pub(in crate::gateway::rest) job: String,
 }
 
 /// State of a job.
@@ -59,7 +61,7 @@ enum JobState {
 
 /// The erasure of a user: what it has done, for the records of the operator.
 #[derive(Serialize, ToSchema)]
-struct Job {
+pub(in crate::gateway::rest) struct Job {
     /// The id of the job.
     job: String,
     /// The kind of the job, `erase`.
@@ -135,26 +137,37 @@ async fn erase_user(
 #[get("/v1/server/jobs/{job}")]
 async fn show_job(caller: BackEnd<ERASE>, job: JobPath) -> Result<HttpResponse, Problem> {
     caller.pay(1)?;
-    let missing = || Problem::new(ErrorCode::NotFound, "there is no job with this id");
-    // Any other text is the id of no job.
-    let id = ErasureId::parse(&job).ok_or_else(missing)?;
-    let found = caller.conversations().query(&ErasureQuery { id }).await;
-    let job = found.map_err(|refusal| caller.refused(refusal))?;
-    let interval = caller.worker().config.storage.compaction_interval.0.as_millis();
-    // Without an interval the removal is not bounded in time.
-    let interval_ms = u64::try_from(interval)
-        .ok()
-        .filter(|interval_ms| *interval_ms > 0);
-    Ok(response::json(&Job::of(
-        id,
-        job.ok_or_else(missing)?,
-        interval_ms,
-    )))
+    let found = Job::find(caller.worker(), &job).await;
+    let found = found.map_err(|refusal| caller.refused(refusal))?;
+    Ok(response::json(&found.ok_or_else(no_job)?))
+}
+
+/// Returns the problem of an id that no job has.
+pub(in crate::gateway::rest) fn no_job() -> Problem {
+    Problem::new(ErrorCode::NotFound, "there is no job with this id")
 }
 
 // === impl Job, JobShard ===
 
 impl Job {
+    /// Reads a job; `None` for an id that no job has.
+    pub(in crate::gateway::rest) async fn find(
+        worker: &WorkerContext,
+        job: &str,
+    ) -> Result<Option<Job>, CommandError> {
+        // Any other text is the id of no job.
+        let Some(id) = ErasureId::parse(job) else {
+            return Ok(None);
+        };
+        let found = worker.conversations.query(&ErasureQuery { id }).await?;
+        let interval = worker.config.storage.compaction_interval.0.as_millis();
+        // Without an interval the removal is not bounded in time.
+        let interval_ms = u64::try_from(interval)
+            .ok()
+            .filter(|interval_ms| *interval_ms > 0);
+        Ok(found.map(|job| Job::of(id, job, interval_ms)))
+    }
+
     fn of(id: ErasureId, job: ErasureJob, interval_ms: Option<u64>) -> Job {
         let gone_by = |done_ms: u64| Some(done_ms.saturating_add(interval_ms?.saturating_mul(INTERVALS)));
         Job {

@@ -19,7 +19,7 @@ use super::back_end::{BackEnd, ERASE, of_a_person};
 use super::users::UserPath;
 use crate::gateway::problem::Problem;
 use crate::gateway::rest::describe::{ApiTag, ChangeErrors, OfUser};
-use crate::shard_client::malformed;
+use crate::shard_client::{CommandError, ShardClient, malformed};
 use crate::state_machine::query::{
     BlocksQuery, ExportedConversationQuery, ExportedConversationsQuery, ExportedMembership, ExportedUser,
     ExportedUserQuery,
@@ -105,8 +105,20 @@ enum ExportPart {
     End,
 }
 
-struct UserExport {
-    caller: BackEnd<ERASE>,
+/// Requester of an export, who determines its pace.
+pub(in crate::gateway::rest) trait ExportRequester: 'static {
+    /// Returns the shard client.
+    fn shards(&self) -> &ShardClient;
+
+    /// Converts the refusal of a query, and counts it.
+    fn refuse(&self, refusal: CommandError) -> Problem;
+
+    /// Waits until the next page may be read.
+    async fn wait_for_page(&self) -> Result<(), Problem>;
+}
+
+struct UserExport<R> {
+    caller: R,
     user: UserId,
     part: Option<ExportPart>,
     /// Conversations of the present page that are still to be read.
@@ -134,11 +146,19 @@ async fn export_user(caller: BackEnd<ERASE>, u: UserPath) -> Result<HttpResponse
     of_a_person(&user)?;
     caller.pay(1)?;
     caller.record("users.export", user.as_str(), 1).await?;
-    let ts = caller.conversations().clock().now_ms();
+    export_of(caller, user).await
+}
+
+/// Returns the response with the lines of a user.
+pub(in crate::gateway::rest) async fn export_of<R: ExportRequester>(
+    caller: R,
+    user: UserId,
+) -> Result<HttpResponse, Problem> {
+    let ts = caller.shards().clock().now_ms();
     // Read before the response begins, so that a refusal is still a problem response.
     let question = ExportedUserQuery { user: user.clone() };
-    let found = caller.conversations().query(&question).await;
-    let found = found.map_err(|refusal| caller.refused(refusal))?;
+    let found = caller.shards().query(&question).await;
+    let found = found.map_err(|refusal| caller.refuse(refusal))?;
     let mut export = UserExport {
         caller,
         user,
@@ -167,15 +187,31 @@ async fn export_user(caller: BackEnd<ERASE>, u: UserPath) -> Result<HttpResponse
         .streaming(body))
 }
 
+// === impl BackEnd: export ===
+
+impl ExportRequester for BackEnd<ERASE> {
+    fn shards(&self) -> &ShardClient {
+        self.conversations()
+    }
+
+    fn refuse(&self, refusal: CommandError) -> Problem {
+        self.refused(refusal)
+    }
+
+    async fn wait_for_page(&self) -> Result<(), Problem> {
+        self.pace().await
+    }
+}
+
 // === impl UserExport ===
 
-impl UserExport {
+impl<R: ExportRequester> UserExport<R> {
     /// Returns the lines of the next part; `None` behind the last line.
     async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
         let Some(part) = self.part.take() else {
             return Ok(None);
         };
-        self.caller.pace().await?;
+        self.caller.wait_for_page().await?;
         let mut text = String::new();
         match part {
             ExportPart::Blocks(after) => self.blocks(after, &mut text).await?,
@@ -243,7 +279,7 @@ impl UserExport {
             after,
             limit: BLOCKS,
         };
-        let page = self.caller.conversations().query(&question).await?;
+        let page = self.caller.shards().query(&question).await?;
         for u in &page.items {
             self.write(&ExportLine::Block { u }, text)?;
         }
@@ -257,7 +293,7 @@ impl UserExport {
     async fn list(&mut self, after: Option<ConversationId>) -> Result<(), Problem> {
         let user = self.user.clone();
         let question = ExportedConversationsQuery { user, after };
-        self.conversations = self.caller.conversations().query(&question).await?.into();
+        self.conversations = self.caller.shards().query(&question).await?.into();
         self.part = Some(match self.conversations.pop_front() {
             Some(first) => ExportPart::Conversation(first, 0),
             None => ExportPart::End,
@@ -276,7 +312,7 @@ impl UserExport {
             user: self.user.clone(),
             after,
         };
-        let page = self.caller.conversations().query(&question).await?;
+        let page = self.caller.shards().query(&question).await?;
         if let Some(membership) = page.membership.filter(|_| after == 0) {
             self.memberships += 1;
             self.membership(&conv, &membership, text)?;

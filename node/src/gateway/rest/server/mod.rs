@@ -18,6 +18,8 @@ mod verdict;
 
 use utoipa_actix_web::service_config::ServiceConfig;
 
+pub(super) use erasure::{ErasureRequest, Job, JobCreated, OfJob, no_job};
+pub(super) use export::{ExportRequester, export_of};
 pub(in crate::gateway) use key_rates::KeyRates;
 pub(super) use users::TokenRevocation;
 
