@@ -80,6 +80,9 @@ mod tests {
             connections: 0,
             connections_limit: 1,
             sends_per_second: 0.0,
+            ack_p50_ms: None,
+            ack_p99_ms: None,
+            fsync_p99_ms: None,
             frames_out_per_second: 0.0,
             clock_skew_ms: None,
         };
@@ -112,6 +115,7 @@ mod tests {
             cluster: String::new(),
             map_version: 1,
             feature_level: 2,
+            replication: 3,
             nodes: (1..=4).map(node).collect(),
             shards: vec![shard(0)],
             meta: shard(u16::MAX),

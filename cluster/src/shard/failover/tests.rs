@@ -79,7 +79,7 @@ fn notes_and_rows_keep_their_bytes() {
 fn repeated_note_changes_nothing_and_a_late_one_gets_an_entry() {
     let store = store();
     let first = encode_notes(&[note(0, 20), note(1, 20)]);
-    apply(&store, &[first.clone()]);
+    apply(&store, std::slice::from_ref(&first));
     let found = apply(&store, &[first, encode_notes(&[note(0, 10)])]);
     let epochs: Vec<_> = found
         .iter()

@@ -17,7 +17,6 @@ mod failure;
 mod global;
 mod join;
 mod key;
-mod key;
 mod leave;
 mod live;
 mod nodes;

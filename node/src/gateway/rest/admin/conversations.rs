@@ -98,6 +98,6 @@ async fn admin_add_owner(
 
 /// Returns a key for one change. The change describes a state, so a repeat needs no key of the operator.
 fn fresh_cid() -> ClientMessageId {
-    let text = ulid::Ulid::new().to_string();
+    let text = ulid::Ulid::generate().to_string();
     ClientMessageId::parse(&text).expect("a ULID is a well-formed id")
 }

@@ -20,7 +20,6 @@ use crate::session::CloseSocket;
 
 /// One event of the stream.
 #[derive(Serialize, ToSchema)]
-#[expect(dead_code, reason = "describes the stream")]
 struct OverviewEvent {
     /// The name of the event, always `overview`.
     event: String,
