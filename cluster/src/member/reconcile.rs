@@ -105,6 +105,7 @@ async fn step(node: &Arc<Member>) -> Result<(), crate::error::Error> {
             continue;
         };
         let wanted: BTreeSet<NodeId> = placement.replicas.iter().copied().collect();
+        node.end_replay(&replica, &wanted)?;
         if replica.epoch().is_none() {
             if !wanted.contains(&node.id()) {
                 remove_replica(node, shard).await?;

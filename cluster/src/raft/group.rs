@@ -45,6 +45,8 @@ pub(crate) struct GroupDeps {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) machine: Arc<dyn StateMachine>,
     pub(crate) watcher: Arc<dyn ApplyObserver>,
+    /// The log on the disk may be the beginning of the group's, with a membership of long ago.
+    pub(crate) replays: bool,
 }
 
 /// Receiver of leadership changes of this replica.
@@ -94,7 +96,8 @@ impl Group {
             standing,
             undecodable,
         };
-        if group.voters().iter().eq([&parts.node]) {
+        group.stand(!parts.replays);
+        if !parts.replays && group.voters().iter().eq([&parts.node]) {
             // No other replica could lead, so an election timeout would only delay the start. Fails only on a stopped
             // group.
             drop(group.raft.trigger().elect(false).await);
@@ -108,6 +111,11 @@ impl Group {
 
     pub(crate) fn raft(&self) -> Raft {
         self.raft.clone()
+    }
+
+    /// Returns whether the replica has neither voted nor received an entry.
+    pub(crate) fn is_pristine(&self) -> bool {
+        self.log.is_pristine()
     }
 
     /// Makes this replica the only member of its group. Does nothing if the replica has a vote or an entry.
