@@ -59,7 +59,7 @@ class Node:
         self.number, self.http = number, base + number
         self.dir = root / f"node-{number}"
         self.dir.mkdir()
-        ports = {"http": self.http, "between": base + 100 + number, "seed": base + 101}
+        ports = {"http": self.http, "between": base + 10 + number, "seed": base + 11}
         (self.dir / "node.toml").write_text(SETTINGS.format(dir=self.dir, **ports))
         self.process = None
 
@@ -92,7 +92,7 @@ class Cluster:
 
     def __init__(self, count, bin=BIN):
         self.root = Path(tempfile.mkdtemp(prefix="rookery-operations-"))
-        ports = subprocess.check_output([sys.executable, "scripts/free-ports.py", "200"], text=True)
+        ports = subprocess.check_output([sys.executable, "scripts/free-ports.py", "20"], text=True)
         self.base, self.nodes = int(ports), []
         for _ in range(count):
             self.add(bin)

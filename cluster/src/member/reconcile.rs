@@ -106,6 +106,7 @@ async fn step(node: &Arc<Member>) -> Result<(), crate::error::Error> {
             continue;
         };
         let mut wanted: BTreeSet<NodeId> = placement.replicas.iter().copied().collect();
+        node.end_replay(&replica, &wanted)?;
         #[cfg(feature = "planted-bugs")]
         let removes = !crate::seeded_bugs::voter_deleted();
         #[cfg(not(feature = "planted-bugs"))]

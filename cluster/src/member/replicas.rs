@@ -1,7 +1,8 @@
 //! Replicas of a member: start, activation of epochs, restart and removal.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -12,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::blocking::blocking;
 use crate::error::{Error, NotOwner};
-use crate::ids::{META_SHARD, ShardOwner, UNOWNED, shard_name};
+use crate::ids::{META_SHARD, NodeId, ShardOwner, UNOWNED, shard_name};
 use crate::member::takeover::supervise;
 use crate::member::{Member, join, transport_handler};
 use crate::raft::{Group, GroupDeps};
@@ -25,6 +26,11 @@ const RESTART_PAUSE: Duration = Duration::from_secs(2);
 /// Time, beside two election timeouts, during which a group without a leader is left to members that may own shards.
 const LEAVE_TO_OTHERS: Duration = Duration::from_secs(1);
 
+/// Returns the key of the record that a replica [replays](Replica::replays): not empty while it does.
+fn replay_mark(shard: ShardId) -> String {
+    format!("cluster/replays/{}", shard.0)
+}
+
 /// Replica of one shard on this node.
 pub(crate) struct Replica {
     pub(crate) group: Group,
@@ -33,6 +39,9 @@ pub(crate) struct Replica {
     pub(crate) since: Mutex<Instant>,
     /// A change of the group's voters or leader is in progress.
     pub(crate) busy: AtomicBool,
+    /// The replica was added to a group that existed, and has not received the present membership yet: it must not stand
+    /// in elections. The log may begin with a membership of this member alone, in which it would elect itself.
+    pub(crate) replays: AtomicBool,
     /// Cancelled when the replica is removed, restarted or stopped.
     pub(crate) over: CancellationToken,
     /// Time since which the last epoch is known to have ended, if this replica ended it or saw its owner deposed.
@@ -83,7 +92,10 @@ impl Member {
         } else {
             self.machine.clone()
         };
+        let mark = replay_mark(shard);
+        let marked = self.store.get_node(&mark)?.is_some_and(|mark| !mark.is_empty());
         let parts = GroupDeps {
+            replays: marked,
             node: self.id(),
             store: self.store.clone(),
             transport: self.transport.clone(),
@@ -91,8 +103,16 @@ impl Member {
             watcher: transport_handler::TransportHandler::new(self),
         };
         let group = Group::start(shard, &self.config, parts).await?;
+        // A new cluster has no map yet, and its only member creates the groups.
+        let replays = marked || (group.is_pristine() && !self.map().shards.is_empty());
+        if replays && !marked {
+            // Before the first entry: a restart in the middle must not forget it.
+            group.stand(false);
+            self.store.put_node(&mark, b"replays")?;
+        }
         let replica = Arc::new(Replica {
             group,
+            replays: AtomicBool::new(replays),
             active: Mutex::new(None),
             since: Mutex::new(Instant::now()),
             ended: Mutex::new(None),
@@ -206,8 +226,20 @@ impl Member {
         let patience = self.config.election_max * 2 + LEAVE_TO_OTHERS;
         for replica in self.all_replicas() {
             let quiet = || self.server.quiet(replica.group.shard()) > patience;
-            replica.group.stand(may_own || quiet());
+            let replays = replica.replays.load(Ordering::Acquire);
+            replica.group.stand(!replays && (may_own || quiet()));
         }
+    }
+
+    /// Lets a replica stand in elections once its membership contains all members to which the map assigns one: from
+    /// then on it elects nobody without a majority of those that count.
+    pub(crate) fn end_replay(&self, replica: &Replica, placed: &BTreeSet<NodeId>) -> Result<(), Error> {
+        let replays = replica.replays.load(Ordering::Acquire);
+        if replays && placed.contains(&self.id()) && replica.group.voters().is_superset(placed) {
+            self.store.put_node(&replay_mark(replica.group.shard()), &[])?;
+            replica.replays.store(false, Ordering::Release);
+        }
+        Ok(())
     }
 
     fn activate(self: &Arc<Member>, replica: &Arc<Replica>, owner: ShardOwner) {

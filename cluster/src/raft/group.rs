@@ -47,6 +47,8 @@ pub(crate) struct GroupDeps {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) machine: Arc<dyn StateMachine>,
     pub(crate) watcher: Arc<dyn ApplyObserver>,
+    /// The log on the disk may be the beginning of the group's, with a membership of long ago.
+    pub(crate) replays: bool,
 }
 
 /// Receiver of leadership changes of this replica.
@@ -98,7 +100,8 @@ impl Group {
             undecodable,
             copies,
         };
-        if group.voters().iter().eq([&parts.node]) {
+        group.stand(!parts.replays);
+        if !parts.replays && group.voters().iter().eq([&parts.node]) {
             // No other replica could lead, so an election timeout would only delay the start. Fails only on a stopped
             // group.
             drop(group.raft.trigger().elect(false).await);
@@ -112,6 +115,11 @@ impl Group {
 
     pub(crate) fn raft(&self) -> Raft {
         self.raft.clone()
+    }
+
+    /// Returns whether the replica has neither voted nor received an entry.
+    pub(crate) fn is_pristine(&self) -> bool {
+        self.log.is_pristine()
     }
 
     /// Makes this replica the only member of its group. Does nothing if the replica has a vote or an entry.
