@@ -264,6 +264,9 @@ async fn no_secret_is_in_the_log_or_in_a_refusal() {
     assert_eq!(status, 200);
     let cluster = node.call("GET", "/v1/cluster", ADMIN, None).await;
     assert_eq!(cluster.0, 200);
+    // What an operator passes on to the developers.
+    let support = node.call("GET", "/v1/admin/nodes/1/support", ADMIN, None).await;
+    assert!(support.0 == 200 && support.1.contains("***"), "{}", support.1);
 
     terminate(&node.child.0);
     let mut node = node;
@@ -293,6 +296,7 @@ async fn no_secret_is_in_the_log_or_in_a_refusal() {
         ("a refusal", refusals.join("\n")),
         ("the figures", figures),
         ("the state of the cluster", cluster.1),
+        ("the report for the developers", support.1),
     ];
     let token = |tokens: &Value, field| text(tokens, field);
     let secrets = [

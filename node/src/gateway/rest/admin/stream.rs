@@ -7,7 +7,6 @@ use actix_web::{HttpRequest, HttpResponse, get, web};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::stream;
 use protocol::ErrorCode;
-use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
@@ -19,7 +18,8 @@ use crate::gateway::rest::describe::{ApiTag, QueryErrors};
 use crate::session::CloseSocket;
 
 /// One event of the stream.
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the stream")]
 struct OverviewEvent {
     /// The name of the event, always `overview`.
     event: String,
