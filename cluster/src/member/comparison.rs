@@ -28,6 +28,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Time limit of reading all rows of a replica.
 const READING: Duration = Duration::from_secs(300);
 
+/// Owners that are asked one after the other while a shard changes hands.
+pub(super) const OWNERS: u32 = 20;
+/// Pause before the next owner is asked.
+pub(super) const MOVE: Duration = Duration::from_millis(500);
 /// Time limit of a comparison at the owner, with all of its attempts.
 const COMPARISON: Duration = Duration::from_secs(600);
 
@@ -68,14 +72,17 @@ impl Member {
         work.await.map_err(|_| "the node is stopping".to_owned())?
     }
 
-    /// Compares the replicas of an owned shard.
+    /// Compares the replicas of an owned shard; `None` if this member does not own it.
     ///
     /// # Errors
-    /// This member does not own the shard, or the replicas were never at one index.
-    pub(crate) async fn compare(self: &Arc<Member>, shard: ShardId) -> Result<ReplicaComparison, String> {
+    /// The replicas were never at one index.
+    pub(crate) async fn compare(
+        self: &Arc<Member>,
+        shard: ShardId,
+    ) -> Result<Option<ReplicaComparison>, String> {
         for attempt in 1..=ATTEMPTS {
             let replica = self.replica(shard).filter(|replica| replica.epoch().is_some());
-            let replica = replica.ok_or("this node does not own the shard")?;
+            let Some(replica) = replica else { return Ok(None) };
             let index = next_index(&replica, attempt).await;
             let asked = replica.group.voters().into_iter().map(async |node| {
                 let answer = match node == self.id() {
@@ -89,7 +96,7 @@ impl Member {
                 .iter()
                 .any(|(_, answer)| answer == &Ok(RowsAnswer::Missed))
             {
-                return Ok(compared(shard, index, answers));
+                return Ok(Some(compared(shard, index, answers)));
             }
         }
         Err("the replicas were not at one index in time: repeat it while fewer clients write".to_owned())
@@ -98,19 +105,24 @@ impl Member {
     /// Compares the replicas of a shard, here or at its owner.
     ///
     /// # Errors
-    /// Those of [`compare`](Self::compare), and no known owner or no answer of it.
+    /// Those of [`compare`](Self::compare), and no owner or no answer of it.
     pub(crate) async fn compare_at_owner(
         self: &Arc<Member>,
         shard: ShardId,
     ) -> Result<ReplicaComparison, String> {
-        if self.owned_epoch(shard).is_some() {
-            return self.compare(shard).await;
+        for _ in 0..OWNERS {
+            if let Some(comparison) = self.compare(shard).await? {
+                return Ok(comparison);
+            }
+            let body = Bytes::copy_from_slice(&shard.0.to_be_bytes());
+            let asked = self.ask_other_owner(shard, MemberMethod::Compare, body, COMPARISON);
+            // Empty: the shard has another owner by now.
+            if let Some(answer) = asked.await?.filter(|answer| !answer.is_empty()) {
+                return postcard::from_bytes(&answer).map_err(|error| error.to_string());
+            }
+            tokio::time::sleep(MOVE).await;
         }
-        let body = Bytes::copy_from_slice(&shard.0.to_be_bytes());
-        let answer = self
-            .ask_other_owner(shard, MemberMethod::Compare, body, COMPARISON)
-            .await?;
-        postcard::from_bytes(&answer).map_err(|error| error.to_string())
+        Err("the shard has no owner, or its owner changes again and again".to_owned())
     }
 
     /// Returns the answer to a [`MemberMethod::Compare`].
@@ -119,6 +131,9 @@ impl Member {
             .try_get_u16()
             .map_err(|_| Bytes::from_static(b"malformed request"))?;
         let comparison = self.compare(ShardId(shard)).await.map_err(Bytes::from)?;
+        let Some(comparison) = comparison else {
+            return Ok(Bytes::new());
+        };
         postcard::to_stdvec(&comparison)
             .map(Bytes::from)
             .map_err(|_| Bytes::new())

@@ -17,6 +17,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -27,6 +28,7 @@ use tokio::time::Instant;
 
 use crate::ids::{NodeId, shard_name};
 use crate::member::Member;
+use crate::member::comparison::{MOVE, OWNERS};
 use crate::member::leadership_transfer::hand_on;
 use crate::member::replicas::Replica;
 use crate::shard::MemberMethod;
@@ -39,17 +41,13 @@ const DISCARD: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(50);
 /// Time limit of a rebuild at the owner, with its comparison.
 const REBUILD: Duration = Duration::from_secs(900);
-/// Owners that are asked one after the other while the shard changes hands.
-const OWNERS: u32 = 20;
-/// Pause before the next owner is asked.
-const MOVE: Duration = Duration::from_millis(500);
 
 /// Result of a request to rebuild a replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum RebuildResult {
     /// The replica is empty and is filled again.
     Begun,
-    /// This member owned the shard with the replica in question, and has handed it to another one, which must be asked.
+    /// This member does not own the shard, or not any more: another one must be asked.
     OwnerMoved,
 }
 
@@ -67,6 +65,9 @@ struct DiscardRequest {
     shard: ShardId,
     done: oneshot::Sender<Result<(), String>>,
 }
+
+/// Keeps the reconciliation from changing voters or leader of a group.
+struct OccupiedReplica(Arc<Replica>);
 
 /// Keeps the reconciliation from adding the replica again until the member has deleted it.
 struct RebuildMark {
@@ -94,8 +95,8 @@ impl Member {
                     body.put_u16(shard.0);
                     body.put_u64(node.0);
                     let asked = self.ask_other_owner(shard, MemberMethod::Rebuild, body.freeze(), REBUILD);
-                    match asked.await?.as_ref() {
-                        [1] => RebuildResult::Begun,
+                    match asked.await?.as_deref() {
+                        Some([1]) => RebuildResult::Begun,
                         _ => RebuildResult::OwnerMoved,
                     }
                 }
@@ -105,7 +106,7 @@ impl Member {
             }
             tokio::time::sleep(MOVE).await;
         }
-        Err("the shard's owner changes again and again".to_owned())
+        Err("the shard has no owner, or its owner changes again and again".to_owned())
     }
 
     /// Returns the answer to a [`MemberMethod::Rebuild`].
@@ -134,10 +135,16 @@ impl Member {
     /// # Errors
     /// The comparison does not permit it, or a step failed; the replica is as it was then.
     async fn rebuild(self: &Arc<Member>, shard: ShardId, node: NodeId) -> Result<RebuildResult, String> {
-        let comparison = self.compare(shard).await?;
+        let Some(replica) = self.replica(shard).filter(|replica| replica.epoch().is_some()) else {
+            return Ok(RebuildResult::OwnerMoved);
+        };
+        // The comparison may take long. Meanwhile the shard must not go back to its preferred node, which may be the one in
+        // question.
+        let occupied = OccupiedReplica::claim(&replica).await?;
+        let (Some(comparison), Some(epoch)) = (self.compare(shard).await?, replica.epoch()) else {
+            return Ok(RebuildResult::OwnerMoved);
+        };
         comparison.permits_rebuild(node)?;
-        let replica = self.replica(shard).ok_or("the node has no replica")?;
-        let epoch = replica.epoch().ok_or("the shard's owner has changed")?;
         if node == self.id() {
             // Its rows answer the clients, and a leader does not remove itself.
             let handed = hand_on(self, &replica).await;
@@ -147,6 +154,7 @@ impl Member {
             };
         }
         let _mark = RebuildMark::set(self, shard, node)?;
+        drop(occupied);
         self.changed.notify_one();
         let name = shard_name(shard);
         tracing::warn!(shard = name, %node, index = comparison.index, "replica differs from the majority, rebuilding it");
@@ -240,6 +248,27 @@ impl Member {
         // Empty now, or as it was.
         let started = self.start_replica(shard).await;
         deleted.and(started.map(drop).map_err(|error| error.to_string()))
+    }
+}
+
+// === impl OccupiedReplica ===
+
+impl OccupiedReplica {
+    async fn claim(replica: &Arc<Replica>) -> Result<OccupiedReplica, String> {
+        let given_up = Instant::now() + REMOVAL;
+        while replica.busy.swap(true, Ordering::AcqRel) {
+            if Instant::now() > given_up {
+                return Err("the group's voters or leader are changing: repeat it later".to_owned());
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(OccupiedReplica(replica.clone()))
+    }
+}
+
+impl Drop for OccupiedReplica {
+    fn drop(&mut self) {
+        self.0.busy.store(false, Ordering::Release);
     }
 }
 

@@ -355,22 +355,23 @@ impl Member {
         postcard::from_bytes(&answer).ok()
     }
 
-    /// Sends a request to the owner of a shard that this member does not own.
+    /// Sends a request to the owner of a shard that this member does not own; `None` while no other owner is known.
     ///
     /// # Errors
-    /// No known owner, its reason for a refusal, or no answer in time.
+    /// The owner's reason for a refusal, or no answer in time.
     pub(super) async fn ask_other_owner(
         &self,
         shard: ShardId,
         method: MemberMethod,
         body: Bytes,
         deadline: Duration,
-    ) -> Result<Bytes, String> {
-        let (owner, _) = self.table.owner(shard).ok_or("the shard has no known owner")?;
-        if owner == self.id() {
-            return Err("the shard's owner is changing".to_owned());
+    ) -> Result<Option<Bytes>, String> {
+        match self.table.owner(shard) {
+            Some((owner, _)) if owner != self.id() => {
+                self.ask_reason(owner, method, body, deadline).await.map(Some)
+            }
+            _ => Ok(None),
         }
-        self.ask_reason(owner, method, body, deadline).await
     }
 
     /// Sends one of the cluster's own requests to a member.

@@ -128,12 +128,7 @@ mod sound {
         )* };
     }
 
-    rebuilds!(
-        rebuilds_lose_nothing_0 = 0,
-        rebuilds_lose_nothing_1 = 1,
-        rebuilds_lose_nothing_2 = 2,
-        rebuilds_lose_nothing_3 = 3
-    );
+    rebuilds!(rebuilds_lose_nothing_0 = 0, rebuilds_lose_nothing_1 = 1);
 
     pauses!(
         reads_are_fresh_after_pauses_0 = 0,

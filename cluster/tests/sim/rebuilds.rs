@@ -1,5 +1,7 @@
 //! Replicas whose rows changed beside their log: found by a comparison, deleted and filled again.
 
+use std::time::Duration;
+
 use cluster::{Cluster, NodeId, ShardId};
 
 use crate::invariants::replicas_agree::level;
@@ -25,6 +27,11 @@ fn owner_first(members: &[Cluster; 3]) -> [&Cluster; 3] {
     [0, 1, 2].map(|step| &members[(owner + step) % 3])
 }
 
+/// Waits until every shard is led by its preferred replica.
+async fn leadership_rests() {
+    tokio::time::sleep(Duration::from_secs(15)).await;
+}
+
 /// Waits until all replicas are voters again, at one index and equal.
 async fn whole(simulation: &Simulation, members: &[Cluster; 3]) {
     eventually("three voters at one index", || {
@@ -38,6 +45,7 @@ async fn whole(simulation: &Simulation, members: &[Cluster; 3]) {
         members.iter().all(|member| voters(member) == 3) && level(simulation)
     })
     .await;
+    leadership_rests().await;
     assert_eq!(differing(&members[0]).await, []);
     assert!(
         !members
@@ -51,6 +59,7 @@ fn replica_that_differs_is_found_and_rebuilt() {
     simulate(async |simulation| {
         let members = three(&simulation).await;
         send_to_all(&simulation).await;
+        leadership_rests().await;
         // The owner itself is the last one: it hands the shard over first.
         for at in [1, 2, 0] {
             let [owner, ..] = owner_first(&members);

@@ -124,6 +124,7 @@ async fn what_an_operator_may_do_depends_on_the_role_of_the_token() {
         ("conversations.owner", "failed: not_found"),
         ("keys.create", "done"),
         ("keys.revoke", "done"),
+        ("replicas.rebuild", "failed: conflict"),
     ];
     assert_eq!(
         found,
