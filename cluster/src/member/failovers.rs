@@ -93,6 +93,10 @@ impl Member {
         let Some(replica) = self.replica(shard) else {
             return;
         };
+        // A takeover that was proposed twice: the shard was owned all the time.
+        if replaced.incarnation == self.incarnation() && replica.epoch().is_some() {
+            return;
+        }
         let from = match replaced.node {
             // The table still has the owner that was deposed.
             UNOWNED => self.table.owner(shard).map_or(UNOWNED, |(node, _)| node),
@@ -113,11 +117,7 @@ impl Member {
 
     fn seen(&self, replica: &Replica, from: NodeId, replaced: ShardOwner) -> Seen {
         let shard = replica.group.shard();
-        let ended = match replica.epoch() {
-            // Taken over a second time without an end in between.
-            Some(_) => Some(Duration::ZERO),
-            None => replica.ended.lock().map(|at| at.elapsed()),
-        };
+        let ended = replica.ended.lock().map(|at| at.elapsed());
         Seen {
             is_own: from == self.id(),
             is_same_process: replaced.incarnation == self.incarnation(),

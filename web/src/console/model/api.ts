@@ -30,6 +30,11 @@ export function setToken(text: string): void {
   refusal.value = undefined;
 }
 
+/** Calls back with each change of the token, and once at the beginning. */
+export function onToken(changed: () => void): void {
+  token.subscribe(changed);
+}
+
 /** Reads a resource. A missing, unknown or insufficient token makes the page ask for one. */
 export async function read<T>(path: string): Promise<T> {
   const used = token.peek();

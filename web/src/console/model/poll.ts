@@ -1,7 +1,7 @@
 // The overview, once a second while the page is visible, and its history: from the stream of the node, or else by asking.
 
 import { signal } from "@preact/signals";
-import { type ApiError, open, read, refusal } from "./api.js";
+import { type ApiError, onToken, open, read, refusal } from "./api.js";
 import { appended, type Sample } from "./history.js";
 import type { Overview } from "./overview.js";
 import { readEvents } from "./stream.js";
@@ -31,6 +31,8 @@ let streamFrom = 0;
 export function begin(): void {
   document.addEventListener("visibilitychange", look);
   refusal.subscribe(look);
+  // Another token may read more or less: the stream of the former one ends, and the next request tells.
+  onToken(() => stream?.abort());
 }
 
 const isWanted = (): boolean => document.visibilityState === "visible" && !refusal.peek();

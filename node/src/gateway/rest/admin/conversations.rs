@@ -5,7 +5,7 @@ use std::rc::Rc;
 use actix_web::{HttpResponse, get, post, web};
 use protocol::command::OpenConversation;
 use protocol::response::ConversationSnapshot as ConvView;
-use protocol::{ClientMessageId, ConversationId, Role, UserId};
+use protocol::{ClientMessageId, ConversationId, ErrorCode, Role, UserId};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -18,6 +18,7 @@ use crate::gateway::rest::describe::{ApiTag, ChangeErrors, InConversation, Opera
 use crate::gateway::rest::input::Input;
 use crate::gateway::rest::response;
 use crate::session::WorkerContext;
+use crate::shard_client::CommandError;
 use crate::state_machine::{CommandOrigin, ConversationOp};
 
 /// State of this worker thread.
@@ -52,7 +53,7 @@ async fn admin_open(_reader: Reader, c: ConversationPath, worker: Worker) -> Res
         sessions: &worker.sessions,
         user: &UserId::system(),
     };
-    let view = question.run(&context).await?;
+    let view = question.run(&context).await.map_err(missing)?;
     Ok(response::json(&ConvView {
         role: None,
         read: 0,
@@ -89,11 +90,23 @@ async fn admin_add_owner(
         role: Some(Role::Owner),
     };
     let changing = async {
-        worker.conversations.submit(conv, origin, op).await?;
+        worker
+            .conversations
+            .submit(conv, origin, op)
+            .await
+            .map_err(missing)?;
         Ok(())
     };
     operator.change("conversations.owner", &target, changing).await?;
     Ok(response::nothing())
+}
+
+/// Converts a refusal. The system is a member of every conversation that exists.
+fn missing(refusal: CommandError) -> Problem {
+    match refusal.code {
+        ErrorCode::NotMember => Problem::new(ErrorCode::NotFound, "there is no such conversation"),
+        _ => Problem::from(refusal),
+    }
 }
 
 /// Returns a key for one change. The change describes a state, so a repeat needs no key of the operator.
