@@ -41,7 +41,16 @@ export function cluster(nodes: number): Overview {
     map_version: 3,
     feature_level: 1,
     replication: 3,
-    nodes: ids.map((id) => ({ id, addr: `10.0.0.${id}:9080`, zone: "", duty: "replicas", silent: false, alive: true, owned: 1, report: report() })),
+    nodes: ids.map((id) => ({
+      id,
+      addr: `10.0.0.${id}:9080`,
+      zone: "",
+      duty: "replicas",
+      silent: false,
+      alive: true,
+      owned: 1,
+      report: report(),
+    })),
     shards: ids.map((id) => shard(id - 1, id)),
     meta: shard(65_535, 1),
   };

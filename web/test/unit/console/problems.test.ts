@@ -45,7 +45,7 @@ test("a replica that has failed does not vote, and one that is being copied is n
   for (const shard of all(copied)) Object.assign(shard.replicas[3]!, { role: "learner", voter: false });
   expect(whats(copied)).toEqual([]);
   Object.assign(copied.shards[0]!.replicas[2]!, { role: "learner", voter: false });
-  expect(whats(copied)).toEqual(["too_few_replicas"]);
+  expect(whats(copied)).toEqual(["no_spare_replica", "too_few_replicas"]);
 });
 
 test("problems of one kind are one group, with the shards and the meta group apart", () => {
