@@ -41,16 +41,16 @@ pub(super) struct SessionList {
 #[derive(Serialize, ToSchema)]
 pub(super) struct ListedSession {
     /// The id of the session in this list. It ends the session, and does not resume it.
-    id: String,
+    pub(super) id: String,
     /// The device; absent if the client named none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    device: Option<String>,
+    pub(super) device: Option<String>,
     /// The node that has the session.
-    node: u64,
+    pub(super) node: u64,
     /// The time at which the session began or continued on its node, in milliseconds since the epoch.
-    since: u64,
+    pub(super) since: u64,
     /// True if the session has no connection and waits for its client.
-    detached: bool,
+    pub(super) detached: bool,
 }
 
 /// By a name of its own: utoipa would describe the parameter of a bare `Path` a second time.

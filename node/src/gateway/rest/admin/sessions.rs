@@ -36,8 +36,17 @@ struct WatchedSessionList {
 /// A session of a user, for operators.
 #[derive(Serialize, ToSchema)]
 struct WatchedSession {
-    #[serde(flatten)]
-    session: ListedSession,
+    /// The id of the session in this list. It ends the session, and does not resume it.
+    id: String,
+    /// The device; absent if the client named none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<String>,
+    /// The node that has the session.
+    node: u64,
+    /// The time at which the session began or continued on its node, in milliseconds since the epoch.
+    since: u64,
+    /// True if the session has no connection and waits for its client.
+    detached: bool,
     /// The number of sessions that this one has continued, one after the other; null if the session did not answer in time.
     #[schema(required)]
     resumes: Option<u32>,
@@ -105,10 +114,21 @@ async fn disconnect_session(
 impl From<OwnSession> for WatchedSession {
     fn from(session: OwnSession) -> WatchedSession {
         let figures = session.figures;
+        let ListedSession {
+            id,
+            device,
+            node,
+            since,
+            detached,
+        } = ListedSession::from(session);
         WatchedSession {
+            id,
+            device,
+            node,
+            since,
+            detached,
             resumes: figures.map(|(resumes, _)| resumes),
             outbox_bytes: figures.map(|(_, bytes)| bytes),
-            session: ListedSession::from(session),
         }
     }
 }
