@@ -98,8 +98,9 @@ fn an_undecodable_entry_that_is_skipped_is_caught() {
     seeded_bugs::plant(None);
 }
 
-const ONE: FeatureLevel = FeatureLevel(1);
-const TWO: FeatureLevel = FeatureLevel(2);
+/// Level of this build, and of the one after it.
+const THIS: FeatureLevel = FeatureLevel::SUPPORTED;
+const NEXT: FeatureLevel = FeatureLevel(FeatureLevel::SUPPORTED.0 + 1);
 
 /// Returns true if every running member has this feature level.
 fn all_have(simulation: &Simulation, level: FeatureLevel) -> bool {
@@ -122,23 +123,23 @@ fn the_level_rises_with_the_last_member() {
     simulate(async |simulation| {
         three(&simulation).await;
         for position in 0..3 {
-            assert!(all_have(&simulation, ONE));
+            assert!(all_have(&simulation, THIS));
             send_to_all(&simulation).await;
-            upgrade(&simulation, position, TWO).await;
+            upgrade(&simulation, position, NEXT).await;
             if position < 2 {
                 tokio::time::sleep(Duration::from_secs(5)).await;
             }
         }
-        eventually("the higher level", || all_have(&simulation, TWO)).await;
+        eventually("the higher level", || all_have(&simulation, NEXT)).await;
         send_to_all(&simulation).await;
         eventually("equal replicas", || invariants::replicas_are_equal(&simulation)).await;
         let status = simulation.members[0].running().unwrap().status();
-        assert_eq!(status.feature_level, TWO);
-        assert!(status.nodes.iter().all(|node| node.supported_level == TWO));
+        assert_eq!(status.feature_level, NEXT);
+        assert!(status.nodes.iter().all(|node| node.supported_level == NEXT));
         for rows in invariants::messages(&simulation).into_values() {
             let levels: Vec<FeatureLevel> = rows.into_iter().map(|(_, row)| row.level).collect();
             assert!(levels.is_sorted(), "the level of a shard never falls: {levels:?}");
-            assert_eq!((levels.first(), levels.last()), (Some(&ONE), Some(&TWO)));
+            assert_eq!((levels.first(), levels.last()), (Some(&THIS), Some(&NEXT)));
         }
     });
 }
@@ -147,15 +148,15 @@ fn the_level_rises_with_the_last_member() {
 fn a_member_below_the_level_does_not_start() {
     simulate(async |simulation| {
         for member in simulation.members.iter() {
-            member.supported_level.set(TWO);
+            member.supported_level.set(NEXT);
         }
         three(&simulation).await;
         let third = &simulation.members[2];
         third.crash(0);
-        third.supported_level.set(ONE);
+        third.supported_level.set(THIS);
         let error = third.start().await.unwrap_err().to_string();
         assert!(
-            error.contains("feature level 1") && error.contains("requires 2"),
+            error.contains(&format!("feature level {THIS}")) && error.contains(&format!("requires {NEXT}")),
             "{error}"
         );
         send_to_all(&simulation).await;
@@ -166,7 +167,7 @@ fn a_member_below_the_level_does_not_start() {
 fn a_node_below_the_level_is_refused_at_the_join() {
     simulate(async |simulation| {
         for member in &simulation.members[..2] {
-            member.supported_level.set(TWO);
+            member.supported_level.set(NEXT);
             member.start().await.unwrap();
         }
         let ready = || {
@@ -177,7 +178,7 @@ fn a_node_below_the_level_is_refused_at_the_join() {
         eventually("two members", ready).await;
         let error = simulation.members[2].start().await.unwrap_err().to_string();
         assert!(
-            error.contains("feature level 1") && error.contains("requires 2"),
+            error.contains(&format!("feature level {THIS}")) && error.contains(&format!("requires {NEXT}")),
             "{error}"
         );
         assert_eq!(simulation.members[0].running().unwrap().nodes().len(), 2);
@@ -190,27 +191,27 @@ fn a_member_that_the_level_has_passed_is_refused_by_its_peers() {
         three(&simulation).await;
         let third = &simulation.members[2];
         // Recorded with the new build, and down with the old one when the level rises.
-        upgrade(&simulation, 2, TWO).await;
+        upgrade(&simulation, 2, NEXT).await;
         let recorded = || {
             let nodes = simulation.members[0].running().unwrap().nodes();
             nodes
                 .iter()
-                .any(|node| node.id == NodeId(3) && node.supported_level == TWO)
+                .any(|node| node.id == NodeId(3) && node.supported_level == NEXT)
         };
         eventually("the record", recorded).await;
         third.crash(0);
-        third.supported_level.set(ONE);
-        upgrade(&simulation, 0, TWO).await;
-        upgrade(&simulation, 1, TWO).await;
-        eventually("the higher level", || all_have(&simulation, TWO)).await;
+        third.supported_level.set(THIS);
+        upgrade(&simulation, 0, NEXT).await;
+        upgrade(&simulation, 1, NEXT).await;
+        eventually("the higher level", || all_have(&simulation, NEXT)).await;
         third.start().await.unwrap();
         let refused = || {
             let ready = third.running().unwrap().ready();
-            ready.is_err_and(|reason| reason.contains("feature level 1"))
+            ready.is_err_and(|reason| reason.contains(&format!("feature level {THIS}")))
         };
         eventually("the refusal", refused).await;
         send_to_all(&simulation).await;
-        upgrade(&simulation, 2, TWO).await;
+        upgrade(&simulation, 2, NEXT).await;
         eventually("equal replicas", || invariants::replicas_are_equal(&simulation)).await;
     });
 }
