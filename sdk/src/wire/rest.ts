@@ -144,6 +144,36 @@ export interface ErasureRequest {
   messages: ErasedMessages;
 }
 
+/** A takeover of a shard from an earlier owner, as the new owner has seen it. */
+export interface FailoverItem {
+  /** The epoch of the new owner. */
+  epoch: number;
+  /** The old owner, or null if it is not known. */
+  from: number | null;
+  /** The number of the entry. */
+  seq: number;
+  /** The shard; 65535 for the meta group. */
+  shard: number;
+  /** The new owner, which made the entry. */
+  to: number;
+  /** The time of the takeover, in milliseconds since the epoch. */
+  ts: number;
+  /**
+   * Milliseconds from the last message of the old owner, or from its order to take over, to the takeover; null if the new
+   * owner had neither.
+   */
+  unavailable_ms: number | null;
+  /** `drained`, `moved`, `killed`, `isolated`, `restarted`, `regained` or `clock`. */
+  why: string;
+}
+
+/** The failovers that are kept, the newest entry first. */
+export interface FailoverList {
+  items: FailoverItem[];
+  /** True if the owner of the meta group did not answer, so that the newest may be missing; absent otherwise. */
+  partial?: boolean;
+}
+
 /** Positions of the client. */
 export interface HaveQuery {
   /** The `next` of the previous page; without it, the first page. */
@@ -279,6 +309,16 @@ export interface LoggedIn {
   user: UserId;
 }
 
+/** A warning or error of the log. */
+export interface LoggedLine {
+  /** The level: `WARN` or `ERROR`. */
+  level: string;
+  /** The message and its fields; cut off after 1,024 bytes. */
+  text: string;
+  /** The time in milliseconds since the epoch. */
+  ts: number;
+}
+
 /** A login to end. */
 export interface LogoutRequest {
   /** True to end all logins of the user. */
@@ -366,12 +406,20 @@ export interface NewMessage {
   reply_to?: number | null;
 }
 
+/** The new owner of a conversation. */
+export interface NewOwner {
+  /** The id of the user. One who is no member is added. */
+  u: UserId;
+}
+
 /** A node. Without an answer within half a second it is silent, and its report is null. */
 export interface NodeOverview {
   /** The address for other nodes. */
   addr: string;
   /** True if the answering node has a connection to the node. */
   alive: boolean;
+  /** `replicas`, `gateway` for a node that holds none, or `leaving`. */
+  duty: string;
   id: number;
   /** The number of shards that the node owns, with the meta group, as the answering node knows it. */
   owned: number;
@@ -380,6 +428,19 @@ export interface NodeOverview {
   silent: boolean;
   /** The failure domain; empty for a domain of its own. */
   zone: string;
+}
+
+/** The report of a node for the developers. It has no secret. */
+export interface NodeSupport {
+  /** The last warnings and errors of the log, the oldest first; at most 200. */
+  log: LoggedLine[];
+  /** The metrics in the text format of OpenMetrics. */
+  metrics: string;
+  node: number;
+  /** The settings as TOML. Secrets are `***`. */
+  settings: string;
+  /** The version of the program. */
+  version: string;
 }
 
 /** The state of the cluster: the map of the answering node, and the reports of all nodes. */
@@ -395,8 +456,18 @@ export interface Overview {
   /** The node that answers. */
   node: number;
   nodes: NodeOverview[];
+  /** The number of replicas that a shard has, if there are as many nodes: the setting of the node that answers. */
+  replication: number;
   /** The shards in the order of their numbers, without the meta group. */
   shards: ShardOverview[];
+}
+
+/** One event of the stream. */
+export interface OverviewEvent {
+  /** The overview, in one line of JSON. */
+  data: Overview;
+  /** The name of the event, always `overview`. */
+  event: string;
 }
 
 /** Location of a conversation in the cluster. */
@@ -495,6 +566,10 @@ export interface ReplicaOverview {
 
 /** The report of a node about itself. */
 export interface ReportOverview {
+  /** Milliseconds from a send to its answer that half of the sends of the last seconds took at most; null without a send. */
+  ack_p50_ms: number | null;
+  /** The same of 99 of a hundred sends. */
+  ack_p99_ms: number | null;
   /** Milliseconds by which the clock is ahead of the majority's, negative if behind; null if unknown. */
   clock_skew_ms: number | null;
   /** The number of open connections. */
@@ -511,6 +586,8 @@ export interface ReportOverview {
   frames_out_per_second: number;
   /** True if acknowledged messages are synced to the disk. */
   fsync: boolean;
+  /** Milliseconds that 99 of a hundred fsyncs of the last seconds took at most; null without an fsync. */
+  fsync_p99_ms: number | null;
   /** The reason for which the node accepts no clients; null if it does. */
   not_ready: string | null;
   /** Answered sends per second, the mean of the last seconds. */
@@ -641,12 +718,20 @@ export interface Settings {
   title?: string | null;
 }
 
+/** The new owner of a shard. */
+export interface ShardMove {
+  /** The id of the node, which needs a replica of the shard. */
+  to: number;
+}
+
 /** A shard, or the meta group. */
 export interface ShardOverview {
   /** The epoch of the owner: the log index of its takeover. */
   epoch: number;
   /** The owner, or null if none is known. */
   owner: number | null;
+  /** The node that owns the shard whenever it can. */
+  preferred: number | null;
   /** The replicas that the cluster map assigns, and others that a node still has. */
   replicas: ReplicaOverview[];
   shard: number;
@@ -707,6 +792,32 @@ export interface UserAccount {
 /** The verdicts of a bulk request, in the order of its items. */
 export interface Verdicts {
   items: ItemVerdict[];
+}
+
+/** A session of a user, for operators. */
+export interface WatchedSession {
+  /** True if the session has no connection and waits for its client. */
+  detached: boolean;
+  /** The device; absent if the client named none. */
+  device?: string | null;
+  /** The id of the session in this list. It ends the session, and does not resume it. */
+  id: string;
+  /** The node that has the session. */
+  node: number;
+  /** The bytes of the events that the client has not confirmed; null if the session did not answer in time. */
+  outbox_bytes: number | null;
+  /** The number of sessions that this one has continued, one after the other; null if the session did not answer in time. */
+  resumes: number | null;
+  /** The time at which the session began or continued on its node, in milliseconds since the epoch. */
+  since: number;
+}
+
+/** The sessions of a user, for operators. */
+export interface WatchedSessionList {
+  /** The sessions, the latest first. */
+  items: WatchedSession[];
+  /** True if a node did not respond in time, so that its sessions are missing; absent otherwise. */
+  partial?: boolean;
 }
 
 /**
