@@ -65,8 +65,6 @@ pub struct NodeAdminDeps {
     /// Drains run on this runtime.
     pub runtime: Handle,
     pub fsync: bool,
-    /// Replicas that a shard has where there are nodes enough.
-    pub replication: usize,
     /// All metrics, for reports.
     pub figures: MetricsRegistry,
     /// Settings without secrets, as TOML.

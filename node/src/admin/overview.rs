@@ -152,7 +152,7 @@ impl NodeAdmin {
             .into_iter()
             .map(|member| (member.id, member.zone))
             .collect();
-        combine(&status, self.inner.deps.replication, &zones, &reports)
+        combine(&status, cluster.replication(), &zones, &reports)
     }
 }
 
@@ -257,11 +257,11 @@ impl From<&NodeReport> for ReportOverview {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::rpc::ReplicaReport;
 
-    fn report(role: &str, term: u64, last: u64, applied: u64) -> NodeReport {
+    pub(in crate::admin) fn report(role: &str, term: u64, last: u64, applied: u64) -> NodeReport {
         NodeReport {
             version: "1".to_owned(),
             uptime_ms: 1,

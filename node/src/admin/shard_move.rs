@@ -63,29 +63,12 @@ fn unfit(node: &NodeOverview) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::overview::tests::report;
     use super::super::overview::{ReplicaOverview, ReportOverview, ShardOverview};
     use super::*;
 
     fn overview() -> Overview {
-        let report = ReportOverview {
-            version: "1".to_owned(),
-            uptime_ms: 1,
-            state: "serving",
-            not_ready: None,
-            fsync: true,
-            disk_free_bytes: 1,
-            disk_reserve_bytes: 1,
-            sessions: 0,
-            detached: 0,
-            connections: 0,
-            connections_limit: 1,
-            sends_per_second: 0.0,
-            ack_p50_ms: None,
-            ack_p99_ms: None,
-            fsync_p99_ms: None,
-            frames_out_per_second: 0.0,
-            clock_skew_ms: None,
-        };
+        let report = ReportOverview::from(&report("follower", 1, 9, 9));
         let node = |id| NodeOverview {
             id,
             addr: String::new(),

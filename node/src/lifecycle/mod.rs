@@ -190,7 +190,6 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         connections: limiter.gauges(),
         runtime: raft.handle().clone(),
         fsync: config.storage.fsync,
-        replication: config.cluster.replication,
         figures: figures.clone(),
         settings: config.disclosed().into(),
     });
