@@ -58,7 +58,7 @@ impl Member {
                 });
             }
             MemberMethod::Map => reply.send(Ok(self.map().encode())),
-            MemberMethod::GetVoters => {
+            MemberMethod::GetVoters | MemberMethod::GetMembers => {
                 let Some((epoch, replica)) = self.owned_replica(body) else {
                     return reply.send(Err(Bytes::from_static(b"not the owner")));
                 };
@@ -71,33 +71,19 @@ impl Member {
                     }
                     // Only a committed and applied configuration: one that is only in the log may still be replaced,
                     // and the member be needed.
-                    let voters = replica.group.applied_voters().await;
-                    reply.send(match voters.as_ref().map(postcard::to_stdvec) {
-                        Some(Ok(voters)) => Ok(voters.into()),
+                    let mut nodes = replica.group.applied_voters().await;
+                    if method == MemberMethod::GetMembers
+                        && let Some(voters) = &mut nodes
+                    {
+                        // A member of a configuration that is only in the log counts as one.
+                        let mut members = replica.group.members();
+                        members.extend(voters.drain(..));
+                        voters.extend(members);
+                    }
+                    reply.send(match nodes.as_ref().map(postcard::to_stdvec) {
+                        Some(Ok(nodes)) => Ok(nodes.into()),
                         _ => Err(Bytes::from_static(b"no applied configuration yet")),
                     });
-                });
-            }
-            MemberMethod::GetMembers => {
-                let Some((epoch, replica)) = self.owned_replica(body) else {
-                    return reply.send(Err(Bytes::from_static(b"not the owner")));
-                };
-                let node = self.clone();
-                self.tasks().spawn(async move {
-                    // As above; and a member of a configuration that is only in the log counts as one.
-                    if node.readable(replica.group.shard(), epoch).await.is_err() {
-                        return reply.send(Err(Bytes::from_static(b"no longer the owner")));
-                    }
-                    let Some(voters) = replica.group.applied_voters().await else {
-                        return reply.send(Err(Bytes::from_static(b"no applied configuration yet")));
-                    };
-                    let mut members = replica.group.members();
-                    members.extend(voters);
-                    reply.send(
-                        postcard::to_stdvec(&members)
-                            .map(Bytes::from)
-                            .map_err(|_| Bytes::new()),
-                    );
                 });
             }
             // Only members: these read all rows, or delete a replica.

@@ -174,12 +174,7 @@ impl ClusterMap {
                 zone,
                 supported_level,
             } => {
-                let info = NodeInfo {
-                    id: NodeId::default(),
-                    addr,
-                    zone,
-                    supported_level,
-                };
+                let info = joining(addr, zone, supported_level);
                 return self.join(ticket, info, NodeDuty::Replicas);
             }
             MapChange::JoinAs {
@@ -189,12 +184,7 @@ impl ClusterMap {
                 supported_level,
                 duty,
             } => {
-                let info = NodeInfo {
-                    id: NodeId::default(),
-                    addr,
-                    zone,
-                    supported_level,
-                };
+                let info = joining(addr, zone, supported_level);
                 return self.join(ticket, info, duty);
             }
             MapChange::Move {
@@ -253,6 +243,16 @@ impl ClusterMap {
         MapChangeResult::Done {
             version: self.version,
         }
+    }
+}
+
+/// Returns a node that is to be admitted, without its number.
+fn joining(addr: String, zone: String, supported_level: FeatureLevel) -> NodeInfo {
+    NodeInfo {
+        id: NodeId::default(),
+        addr,
+        zone,
+        supported_level,
     }
 }
 
