@@ -59,7 +59,7 @@ pub use ids::{
     ReplicaComparison, Route, ShardPosition, ShardStatus, Status,
 };
 pub use log_throttle::LogThrottle;
-pub use member::{found_cluster, position, restore_shard, stored_cluster};
+pub use member::{PERMITTED_LAG, found_cluster, position, restore_shard, stored_cluster};
 pub use service::{OwnedShard, Service};
 pub use shard::{BatchResult, Failover, FailoverCause, FailoverHistory, FailoverNote, Proposer, shard_of};
 pub use state_machine::{CommittedBatch, StateMachine, StateMachineError, UndecodableCommand};

@@ -23,6 +23,7 @@ mod takeover;
 mod transport_handler;
 
 pub(crate) use collector::MemberCollector;
+pub use readiness::PERMITTED_LAG;
 use rebuild::Rebuilds;
 use replicas::Replica;
 pub use restored::{found_cluster, position, restore_shard, stored_cluster};

@@ -24,7 +24,7 @@ const CHECK: Duration = Duration::from_millis(100);
 const DEADLINE: Duration = Duration::from_secs(2);
 /// Entries that a replica may lack of its owner's applied ones. Under load a follower always lacks those that the next
 /// heartbeat commits.
-const PERMITTED_LAG: u64 = 200;
+pub const PERMITTED_LAG: u64 = 200;
 
 /// Checks until the member has caught up or stops.
 pub(super) async fn run(node: Arc<Member>) {

@@ -1,9 +1,8 @@
 //! Decision what is missing until every shard has an owner and all of its replicas.
 
-use super::view::{OverviewView, ShardView};
+use cluster::PERMITTED_LAG;
 
-/// Entries that a replica may lack of the log and count as caught up, as for `/readyz`.
-const PERMITTED_LAG: u64 = 200;
+use super::view::{OverviewView, ShardView};
 
 /// Returns what keeps a node from being restarted without a pause: what is missing of the cluster. `None`: nothing.
 pub(super) fn missing(view: &OverviewView) -> Option<String> {
